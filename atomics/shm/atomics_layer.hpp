@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <optional>
+
+namespace shm {
+inline namespace v1 {
+
+/// When a bounded wait gives up. The default, the clock's epoch, has always passed: look once, do not wait.
+using deadline = std::chrono::steady_clock::time_point;
+
+/// What a primitive may ask of the machine, and all that it may ask: nothing else in core/ touches shared memory.
+///
+/// atomic<T>    loads, stores and read-modify-writes, each with its order spelled out
+/// cell<T>      plain shared data; `read` fetches it exactly once, so what was checked is what is used
+/// fence        avoid: ThreadSanitizer does not model fences
+/// await        returns the first value that satisfies the predicate; the only way core/ waits for another thread
+/// await_until  the same, or nothing once the deadline has passed
+/// retry        in a loop whose compare-exchange failed, when the failed round had no other effect
+/// pause        in a loop that polls somebody else's progress; for models and tests, never in core/
+template <class Layer>
+concept atomics_layer = requires(
+    typename Layer::template atomic<std::uint64_t>& word, const typename Layer::template atomic<std::uint64_t>& seen,
+    typename Layer::template cell<std::uint64_t>& cell, const typename Layer::template cell<std::uint64_t>& read_cell,
+    std::uint64_t value, std::memory_order order, bool (*satisfied)(std::uint64_t), deadline until) {
+    { seen.load(order) } -> std::same_as<std::uint64_t>;
+    { word.store(value, order) } -> std::same_as<void>;
+    { word.exchange(value, order) } -> std::same_as<std::uint64_t>;
+    { word.compare_exchange_weak(value, value, order, order) } -> std::same_as<bool>;
+    { word.compare_exchange_strong(value, value, order, order) } -> std::same_as<bool>;
+    { word.fetch_add(value, order) } -> std::same_as<std::uint64_t>;
+    { word.fetch_sub(value, order) } -> std::same_as<std::uint64_t>;
+    { word.fetch_and(value, order) } -> std::same_as<std::uint64_t>;
+    { word.fetch_or(value, order) } -> std::same_as<std::uint64_t>;
+    { read_cell.read() } -> std::same_as<std::uint64_t>;
+    { cell.write(value) } -> std::same_as<void>;
+    { Layer::fence(order) } -> std::same_as<void>;
+    { Layer::await(seen, order, satisfied) } -> std::same_as<std::uint64_t>;
+    { Layer::await_until(seen, order, satisfied, until) } -> std::same_as<std::optional<std::uint64_t>>;
+    { Layer::retry() } -> std::same_as<void>;
+    { Layer::pause() } -> std::same_as<void>;
+};
+
+}  // namespace v1
+}  // namespace shm

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <thread>
+#include <type_traits>
+
+#include <shm/atomics_layer.hpp>
+
+namespace shm {
+inline namespace v1 {
+
+/// A copy of `shared` that the compiler has fetched exactly once: a peer that rewrites the bytes meanwhile can make the
+/// copy any mixture, but cannot make it differ between its check and its use.
+template <class T>
+    requires std::is_trivially_copyable_v<T>
+[[nodiscard]] T copy_out(const T& shared) noexcept {
+    // The empty assembly may have changed the copy, for all the compiler knows; so it cannot fetch `shared` again.
+    const auto once = []<class Bits>(Bits bits) noexcept {
+        asm volatile("" : "+r"(bits));
+        return std::bit_cast<T>(bits);
+    };
+    if constexpr (sizeof(T) == sizeof(std::uint8_t)) {
+        return once(std::bit_cast<std::uint8_t>(shared));
+    } else if constexpr (sizeof(T) == sizeof(std::uint16_t)) {
+        return once(std::bit_cast<std::uint16_t>(shared));
+    } else if constexpr (sizeof(T) == sizeof(std::uint32_t)) {
+        return once(std::bit_cast<std::uint32_t>(shared));
+    } else if constexpr (sizeof(T) == sizeof(std::uint64_t) && sizeof(void*) == sizeof(std::uint64_t)) {
+        return once(std::bit_cast<std::uint64_t>(shared));
+    } else {
+        T copy = shared;
+        asm volatile("" : "+m"(copy));
+        return copy;
+    }
+}
+
+/// One T in shared memory and nothing else, with every access spelled out. `value` is there for filling or parsing a
+/// slot in place; what an untrusted peer may still be writing is fetched by `read`.
+template <class T>
+struct plain_cell {
+    T value;
+    [[nodiscard]] T read() const noexcept { return copy_out(value); }
+    void write(const T& from) noexcept { value = from; }
+};
+
+/// The values of a run of cells, for filling or draining them in place by `memcpy`, `read` or `write`.
+template <class T>
+[[nodiscard]] std::span<T> values(std::span<plain_cell<T>> cells) noexcept {
+    static_assert(sizeof(plain_cell<T>) == sizeof(T) && alignof(plain_cell<T>) == alignof(T));
+    return {reinterpret_cast<T*>(cells.data()), cells.size()};
+}
+template <class T>
+[[nodiscard]] std::span<const T> values(std::span<const plain_cell<T>> cells) noexcept {
+    static_assert(sizeof(plain_cell<T>) == sizeof(T) && alignof(plain_cell<T>) == alignof(T));
+    return {reinterpret_cast<const T*>(cells.data()), cells.size()};
+}
+
+/// Production: std::atomic itself, refused where it would need a lock that another process cannot see.
+struct std_atomics {
+    template <class T>
+        requires(std::atomic<T>::is_always_lock_free)
+    using atomic = std::atomic<T>;
+    template <class T>
+    using cell = plain_cell<T>;
+
+    static void fence(std::memory_order order) noexcept { std::atomic_thread_fence(order); }
+
+    template <class T, class Predicate>
+    static T await(const std::atomic<T>& word, std::memory_order order, Predicate satisfied) noexcept {
+        return *await_until(word, order, satisfied, deadline::max());
+    }
+
+    template <class T, class Predicate>
+    static std::optional<T> await_until(const std::atomic<T>& word, std::memory_order order, Predicate satisfied,
+                                        deadline until) noexcept {
+        for (unsigned round = 0;; ++round) {
+            const T value = word.load(order);
+            if (satisfied(value)) return value;
+            if (round % polls_per_look_at_the_clock != 0) {
+                pause();
+                continue;
+            }
+            if (until != deadline::max() && std::chrono::steady_clock::now() >= until) return std::nullopt;
+            if (round != 0) std::this_thread::yield();  // whoever we wait for may need this very core
+        }
+    }
+
+    static void retry() noexcept { pause(); }
+
+    static void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+        asm volatile("yield");
+#endif
+    }
+
+private:
+    static constexpr unsigned polls_per_look_at_the_clock = 64;
+};
+
+static_assert(atomics_layer<std_atomics>);
+
+}  // namespace v1
+}  // namespace shm

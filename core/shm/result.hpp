@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include <shm/fault.hpp>
+
+namespace shm {
+inline namespace v1 {
+
+/// A value, or the fault that kept it from being made. The names are those of std::expected, without its exceptions:
+/// `value()` of a fault prints the fault's sentence and aborts.
+template <class T>
+class [[nodiscard]] result {
+public:
+    using value_type = T;
+    using error_type = fault;
+
+    result(T value) noexcept : outcome_{std::in_place_index<0>, std::move(value)} {}
+    result(fault error) noexcept : outcome_{std::in_place_index<1>, error} {}
+
+    [[nodiscard]] bool has_value() const noexcept { return outcome_.index() == 0; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    T& value() & noexcept { return checked(), *std::get_if<0>(&outcome_); }
+    const T& value() const& noexcept { return checked(), *std::get_if<0>(&outcome_); }
+    T value() && noexcept { return checked(), std::move(*std::get_if<0>(&outcome_)); }
+
+    /// Precondition: has_value().
+    T& operator*() & noexcept { return *std::get_if<0>(&outcome_); }
+    const T& operator*() const& noexcept { return *std::get_if<0>(&outcome_); }
+    T operator*() && noexcept { return std::move(*std::get_if<0>(&outcome_)); }
+    T* operator->() noexcept { return std::get_if<0>(&outcome_); }
+    const T* operator->() const noexcept { return std::get_if<0>(&outcome_); }
+
+    /// Precondition: !has_value().
+    [[nodiscard]] const fault& error() const noexcept { return *std::get_if<1>(&outcome_); }
+
+private:
+    void checked() const noexcept {
+        if (!has_value()) error().die();
+    }
+
+    std::variant<T, fault> outcome_;
+};
+
+/// Nothing, or the fault that kept it from being done.
+template <>
+class [[nodiscard]] result<void> {
+public:
+    using value_type = void;
+    using error_type = fault;
+
+    result() noexcept = default;
+    result(fault error) noexcept : error_{error} {}
+
+    [[nodiscard]] bool has_value() const noexcept { return !error_; }
+    explicit operator bool() const noexcept { return has_value(); }
+
+    void value() const noexcept {
+        if (error_) error_->die();
+    }
+
+    /// Precondition: !has_value().
+    [[nodiscard]] const fault& error() const noexcept { return *error_; }
+
+private:
+    std::optional<fault> error_;
+};
+
+}  // namespace v1
+}  // namespace shm

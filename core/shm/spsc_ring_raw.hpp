@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include <shm/peer_id.hpp>
+#include <shm/region.hpp>
+#include <shm/shm_safe.hpp>
+#include <shm/std_atomics.hpp>
+
+namespace shm {
+inline namespace v1 {
+
+/// What became of a push.
+enum class push_result : std::uint8_t { pushed, full, corrupt };
+
+/// The refusal of a push that may succeed later.
+inline constexpr push_result ring_full = push_result::full;
+
+/// A third observer's view of a ring. The positions count items since the ring was made.
+struct ring_status {
+    std::uint64_t published;
+    std::uint64_t consumed;
+    std::uint32_t capacity;
+    std::uint32_t size;  // never above capacity
+    peer_id producer;    // invalid: nobody
+    peer_id consumer;
+    bool reported_corrupt;  // some endpoint says so; a diagnosis, not evidence
+};
+
+/// The first 192 bytes of a ring. The three words at 0, 64 and 128 lie where the Rust crate `shm-primitives` has them.
+template <class Position = std::uint64_t, atomics_layer Atomics = std_atomics>
+struct spsc_ring_header {
+    template <class T>
+    using atomic = typename Atomics::template atomic<T>;
+    template <class T>
+    using cell = typename Atomics::template cell<T>;
+
+    static constexpr std::uint64_t magic_value = 0x31676e6972737073;  // "spsring1" in memory, little-endian
+    static constexpr std::uint32_t current_version = 1;
+    enum : std::uint32_t { state_none = 0, state_initialising = 1, state_ready = 2 };
+    enum : std::uint32_t { corrupt_by_producer = 1, corrupt_by_consumer = 2 };
+
+    alignas(cache_line_bytes) atomic<Position> published;    //   0  items ever published; the producer's to write
+    alignas(cache_line_bytes) atomic<Position> consumed;     //  64  items ever consumed; the consumer's to write
+    alignas(cache_line_bytes) cell<std::uint32_t> capacity;  // 128  in items, a power of two
+    atomic<std::uint32_t> state;                             // 132  0 nothing, 1 being initialised, 2 ready
+    cell<std::uint64_t> magic;                               // 136
+    cell<std::uint32_t> layout_version;                      // 144
+    cell<std::uint32_t> element_size;                        // 148  in bytes
+    cell<std::uint32_t> element_alignment;                   // 152  in bytes
+    atomic<std::uint32_t> reported_corrupt;                  // 156  bits of the ends that met nonsense
+    cell<std::uint64_t> layout_hash;                         // 160
+    atomic<std::uint64_t> producer_claim;                    // 168  peer_id::word(), 0 when nobody
+    atomic<std::uint64_t> consumer_claim;                    // 176
+    cell<std::uint64_t> reserved;                            // 184  zero
+};
+
+static_assert(sizeof(spsc_ring_header<>) == 192 && alignof(spsc_ring_header<>) == 64);
+static_assert(offsetof(spsc_ring_header<>, published) == 0 && offsetof(spsc_ring_header<>, consumed) == 64);
+static_assert(offsetof(spsc_ring_header<>, capacity) == 128 && offsetof(spsc_ring_header<>, state) == 132);
+static_assert(offsetof(spsc_ring_header<>, magic) == 136 && offsetof(spsc_ring_header<>, layout_version) == 144);
+static_assert(offsetof(spsc_ring_header<>, element_size) == 148);
+static_assert(offsetof(spsc_ring_header<>, element_alignment) == 152);
+static_assert(offsetof(spsc_ring_header<>, reported_corrupt) == 156);
+static_assert(offsetof(spsc_ring_header<>, layout_hash) == 160 && offsetof(spsc_ring_header<>, producer_claim) == 168);
+static_assert(offsetof(spsc_ring_header<>, consumer_claim) == 176 && offsetof(spsc_ring_header<>, reserved) == 184);
+
+/// A queue of T from one producer to one consumer, over a header and slots that the caller owns and vouches for.
+/// `spsc_ring` is the same ring placed in a region, with its roles enforced: prefer it.
+///
+/// Promise    an item popped is the item pushed, with all that its producer wrote before; items come in order, each
+///            once. A push, pop, commit or consume is visible to the other side when it returns. After a consumer's
+///            death its successor sees again what was read and not yet consumed
+/// Progress   every operation wait-free; a batch takes time proportional to its size. `attach` may wait to its deadline
+/// Callers    one thread at a time uses the producer, one the consumer; `status` and `size_approx` anyone, at any time
+/// Shape      spsc_ring_header (192 bytes, aligned to 64), then `capacity` slots of sizeof(T) bytes; capacity a power of
+///            two. Positions count for ever and may wrap; a slot is position modulo capacity
+/// Edges      [ready]    state, from create to attach:                  the header describes the ring
+///            [publish]  published, from the producer to the consumer:  the slots before it are written
+///            [recycle]  consumed, from the consumer to the producer:   the slots before it have been read; to an
+///                       observer: at least as many were published
+/// Refuses    create: `capacity`, `element_size`, `already_created`. attach: `not_ready`, `magic`, `layout_version`,
+///            `element_size`, `element_alignment`, `layout_hash`, `capacity`, `too_small`
+/// Crash      a producer that dies in a push or before its commit has published nothing of it, or all; a consumer that
+///            dies in a pop or before its consume has consumed nothing of it, or all: what it had read is seen again
+/// Trust      hostile: no write of a peer makes an endpoint touch anything but its slots, or loop. Geometry and own
+///            positions are private after attach; the peer's position is read once per refresh and checked; nonsense
+///            latches `corrupt`, and the endpoint then reports full or empty for ever. The items are as untrusted as
+///            their sender: `read` a slot once, do not parse it in place
+/// Source     Lamport's queue (1977) with cached peer positions (FastForward, MCRingBuffer, rigtorp). Own positions are
+///            never read back from the shared line either: reading one's own position costs a transfer of the line
+template <shared_value T, class Position = std::uint64_t, atomics_layer Atomics = std_atomics>
+class spsc_ring_raw {
+    using enum std::memory_order;
+    static_assert(std::is_unsigned_v<Position>);
+
+public:
+    using value_type = T;
+    using header = spsc_ring_header<Position, Atomics>;
+    using slot = typename Atomics::template cell<T>;
+
+    /// Positions must tell "full" from "empty", and the header's field holds 32 bits.
+    static constexpr std::uint32_t max_capacity = std::uint32_t{1}
+                                                  << (std::min(std::numeric_limits<Position>::digits, 32) - 1);
+
+    /// What separately built peers must agree on beyond the fields that the header spells out.
+    [[nodiscard]] static constexpr std::uint64_t layout_hash() noexcept {
+        std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a over the numbers that make the layout
+        for (const std::uint64_t number :
+             {std::uint64_t{header::current_version}, std::uint64_t{sizeof(T)}, std::uint64_t{alignof(T)},
+              std::uint64_t{sizeof(Position)}, std::uint64_t{cache_line_bytes}, std::uint64_t{3 * cache_line_bytes}})
+            for (unsigned byte = 0; byte < 8; ++byte) hash = (hash ^ (number >> 8 * byte & 0xff)) * 0x100000001b3;
+        return hash;
+    }
+
+    class producer;
+    class consumer;
+
+    /// Makes an empty ring over all of `slots`. The header's bytes must be zero. Of two creators, one is refused
+    /// `already_created`. Both positions begin at `first_position`, which is 0 but where a test wants them to wrap.
+    [[nodiscard]] static result<spsc_ring_raw> create(header& shared, std::span<slot> slots,
+                                                      Position first_position = 0) noexcept {
+        if (!std::has_single_bit(slots.size()) || slots.size() > max_capacity)
+            return fault{fault_kind::capacity, max_capacity, slots.size()};
+        if (sizeof(T) > std::numeric_limits<std::uint32_t>::max())
+            return fault{fault_kind::element_size, std::numeric_limits<std::uint32_t>::max(), sizeof(T)};
+        std::uint32_t state = header::state_none;
+        if (!shared.state.compare_exchange_strong(state, header::state_initialising, relaxed,  // nothing to see yet
+                                                  relaxed))                                    // refused all the same
+            return fault{fault_kind::already_created, header::state_none, state};
+        const auto capacity = static_cast<std::uint32_t>(slots.size());
+        shared.capacity.write(capacity);
+        shared.magic.write(header::magic_value);
+        shared.layout_version.write(header::current_version);
+        shared.element_size.write(static_cast<std::uint32_t>(sizeof(T)));
+        shared.element_alignment.write(static_cast<std::uint32_t>(alignof(T)));
+        shared.layout_hash.write(layout_hash());
+        shared.published.store(first_position, relaxed);   // [ready] follows
+        shared.consumed.store(first_position, relaxed);    // [ready] follows
+        shared.state.store(header::state_ready, release);  // [ready]
+        return spsc_ring_raw{shared, slots.data(), capacity};
+    }
+
+    /// Attaches to the ring in `shared`, whose slots must fit into `slots`. Waits for its creator until `until`; the
+    /// default does not wait. Nothing of the header is believed before it has been checked, or read again after.
+    [[nodiscard]] static result<spsc_ring_raw> attach(header& shared, std::span<slot> slots,
+                                                      deadline until = {}) noexcept {
+        const auto settled = [](std::uint32_t state) {
+            return state != header::state_none && state != header::state_initialising;
+        };
+        const auto state = Atomics::await_until(shared.state, acquire, settled, until);  // [ready]
+        if (!state)
+            return fault{fault_kind::not_ready, header::state_ready,
+                         shared.state.load(relaxed)};  // to say how far it got
+        const auto differs = [](fault_kind what, std::uint64_t expected, std::uint64_t found) {
+            return expected == found ? std::nullopt : std::optional{fault{what, expected, found}};
+        };
+        if (const auto f = differs(fault_kind::magic, header::magic_value, shared.magic.read())) return *f;
+        if (const auto f = differs(fault_kind::not_ready, header::state_ready, *state)) return *f;
+        if (const auto f = differs(fault_kind::layout_version, header::current_version, shared.layout_version.read()))
+            return *f;
+        if (const auto f = differs(fault_kind::element_size, sizeof(T), shared.element_size.read())) return *f;
+        if (const auto f = differs(fault_kind::element_alignment, alignof(T), shared.element_alignment.read()))
+            return *f;
+        if (const auto f = differs(fault_kind::layout_hash, layout_hash(), shared.layout_hash.read())) return *f;
+        const std::uint32_t capacity = shared.capacity.read();
+        if (!std::has_single_bit(capacity) || capacity > max_capacity)
+            return fault{fault_kind::capacity, max_capacity, capacity};
+        if (capacity > slots.size()) return fault{fault_kind::too_small, capacity, slots.size(), "slots"};
+        return spsc_ring_raw{shared, slots.data(), capacity};
+    }
+
+    /// The two ends. The caller sees to it that each is held once at a time and, when it is handed on, that all its
+    /// last holder did happens before.
+    [[nodiscard]] producer make_producer() const noexcept { return producer{*this}; }
+    [[nodiscard]] consumer make_consumer() const noexcept { return consumer{*this}; }
+
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+
+    /// How many items are in the ring, from 0 to `capacity()`; while the ring is in use, how many there were about now.
+    [[nodiscard]] std::uint32_t size_approx() const noexcept { return status().size; }
+    [[nodiscard]] bool is_empty() const noexcept { return size_approx() == 0; }
+
+    [[nodiscard]] ring_status status() const noexcept {
+        const Position consumed = shared_->consumed.load(acquire);    // [recycle]
+        const Position published = shared_->published.load(relaxed);  // no older than what [recycle] carries
+        const std::uint64_t apart =
+            static_cast<Position>(published - consumed);  // both sides may have moved in between
+        return {published,
+                consumed,
+                capacity_,
+                static_cast<std::uint32_t>(std::min<std::uint64_t>(apart, capacity_)),
+                peer_id::from_word(shared_->producer_claim.load(relaxed)),  // for people to read
+                peer_id::from_word(shared_->consumer_claim.load(relaxed)),  // for people to read
+                shared_->reported_corrupt.load(relaxed) != 0};              // for people to read
+    }
+
+    [[nodiscard]] header& shared() const noexcept { return *shared_; }
+
+private:
+    spsc_ring_raw(header& shared, slot* slots, std::uint32_t capacity) noexcept
+        : shared_{&shared}, slots_{slots}, capacity_{capacity} {}
+
+    header* shared_;
+    slot* slots_;
+    std::uint32_t capacity_;
+};
+
+/// The writing end. Move-only.
+template <shared_value T, class Position, atomics_layer Atomics>
+class spsc_ring_raw<T, Position, Atomics>::producer {
+public:
+    producer(producer&&) noexcept = default;
+    producer& operator=(producer&&) noexcept = default;
+
+    /// Appends one item: `pushed`, `full`, or `corrupt`.
+    [[nodiscard]] push_result try_push(const T& value) noexcept {
+        if (position_ == limit_) {
+            refresh();
+            if (position_ == limit_) return corrupt_ ? push_result::corrupt : push_result::full;
+        }
+        slots_[position_ & mask()].write(value);
+        ++position_;
+        shared_->published.store(position_, release);  // [publish]
+        return push_result::pushed;
+    }
+
+    /// Appends as many of `values` as fit, from the first on, and publishes them together. Returns how many.
+    [[nodiscard]] std::size_t try_push_n(std::span<const T> values) noexcept {
+        if (free_seen() < values.size()) refresh();
+        const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(values.size(), free_seen()));
+        if (count == 0) return 0;
+        for (std::uint32_t i = 0; i < count; ++i) slots_[(position_ + i) & mask()].write(values[i]);
+        position_ = static_cast<Position>(position_ + count);
+        shared_->published.store(position_, release);  // [publish]
+        return count;
+    }
+
+    /// Up to `count` free slots that lie side by side, to be filled in place; fewer before the end of the slots or when
+    /// the ring is fuller, none when it is full. Nothing is published before `commit`.
+    [[nodiscard]] std::span<slot> reserve(std::size_t count) noexcept {
+        if (free_seen() < count) refresh();
+        const std::uint32_t first = static_cast<std::uint32_t>(position_ & mask());
+        return {slots_ + first, std::min<std::size_t>({count, free_seen(), capacity_ - first})};
+    }
+
+    /// Publishes the first `count` reserved slots. Precondition: that many were reserved, and filled.
+    void commit(std::size_t count) noexcept {
+        assert(count <= free_seen());
+        position_ = static_cast<Position>(position_ + count);
+        shared_->published.store(position_, release);  // [publish]
+    }
+
+    /// Whether a push would be refused now, and how many items would fit now. Exact: only this end adds items.
+    [[nodiscard]] bool is_full() noexcept { return free_seen() == 0 && available_capacity() == 0; }
+    [[nodiscard]] std::uint32_t available_capacity() noexcept {
+        refresh();
+        return free_seen();
+    }
+
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+
+    /// Whether the consumer's position has ever been nonsense. Then this end takes no more items.
+    [[nodiscard]] bool corrupt() const noexcept { return corrupt_; }
+
+private:
+    friend class spsc_ring_raw;
+    explicit producer(const spsc_ring_raw& ring) noexcept
+        : shared_{ring.shared_},
+          slots_{ring.slots_},
+          capacity_{ring.capacity_},
+          position_{ring.shared_->published.load(relaxed)},  // ours alone to write; the caller orders it
+          limit_{position_} {
+        refresh();
+    }
+
+    [[nodiscard]] std::uint32_t mask() const noexcept { return capacity_ - 1; }
+    [[nodiscard]] std::uint32_t free_seen() const noexcept {
+        return static_cast<std::uint32_t>(static_cast<Position>(limit_ - position_));
+    }
+
+    /// Looks where the consumer is. It can only have moved from where we saw it towards where we are.
+    void refresh() noexcept {
+        if (corrupt_) return;
+        const Position consumed = shared_->consumed.load(acquire);  // [recycle]
+        if (static_cast<Position>(position_ - consumed) <= capacity_ - free_seen()) {
+            limit_ = static_cast<Position>(consumed + capacity_);
+            return;
+        }
+        corrupt_ = true;
+        limit_ = position_;
+        shared_->reported_corrupt.fetch_or(header::corrupt_by_producer, relaxed);  // a diagnosis, carries nothing
+    }
+
+    header* shared_;
+    slot* slots_;
+    std::uint32_t capacity_;
+    bool corrupt_ = false;
+    Position position_;  // of the next item to push
+    Position limit_;     // one capacity after where the consumer was last seen: there the ring is full, or was
+};
+
+/// The reading end. Move-only.
+template <shared_value T, class Position, atomics_layer Atomics>
+class spsc_ring_raw<T, Position, Atomics>::consumer {
+public:
+    consumer(consumer&&) noexcept = default;
+    consumer& operator=(consumer&&) noexcept = default;
+
+    /// Takes the oldest item, or nothing when there is none.
+    [[nodiscard]] std::optional<T> try_pop() noexcept {
+        if (position_ == seen_) {
+            refresh();
+            if (position_ == seen_) return std::nullopt;
+        }
+        std::optional<T> value{slots_[position_ & mask()].read()};
+        ++position_;
+        shared_->consumed.store(position_, release);  // [recycle]
+        return value;
+    }
+
+    /// Takes up to `values.size()` of the oldest items, in order. Returns how many.
+    [[nodiscard]] std::size_t try_pop_n(std::span<T> values) noexcept {
+        if (size_seen() < values.size()) refresh();
+        const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(values.size(), size_seen()));
+        if (count == 0) return 0;
+        for (std::uint32_t i = 0; i < count; ++i) values[i] = slots_[(position_ + i) & mask()].read();
+        position_ = static_cast<Position>(position_ + count);
+        shared_->consumed.store(position_, release);  // [recycle]
+        return count;
+    }
+
+    /// Up to `count` of the oldest items that lie side by side, to be read in place; fewer before the end of the slots
+    /// or when there are fewer, none when there is none. They stay the ring's until `consume`.
+    [[nodiscard]] std::span<const slot> peek(std::size_t count) noexcept {
+        if (size_seen() < count) refresh();
+        const std::uint32_t first = static_cast<std::uint32_t>(position_ & mask());
+        return {slots_ + first, std::min<std::size_t>({count, size_seen(), capacity_ - first})};
+    }
+
+    /// Gives the first `count` peeked slots back. Precondition: that many were peeked.
+    void consume(std::size_t count) noexcept {
+        assert(count <= size_seen());
+        position_ = static_cast<Position>(position_ + count);
+        shared_->consumed.store(position_, release);  // [recycle]
+    }
+
+    /// Whether there is nothing to pop now, and how many items there are now. Exact: only this end takes items.
+    [[nodiscard]] bool is_empty() noexcept { return size_seen() == 0 && size() == 0; }
+    [[nodiscard]] std::uint32_t size() noexcept {
+        refresh();
+        return size_seen();
+    }
+
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+
+    /// Whether the producer's position has ever been nonsense. Then this end gives no more items.
+    [[nodiscard]] bool corrupt() const noexcept { return corrupt_; }
+
+private:
+    friend class spsc_ring_raw;
+    explicit consumer(const spsc_ring_raw& ring) noexcept
+        : shared_{ring.shared_},
+          slots_{ring.slots_},
+          capacity_{ring.capacity_},
+          position_{ring.shared_->consumed.load(relaxed)},  // ours alone to write; the caller orders it
+          seen_{position_} {
+        refresh();
+    }
+
+    [[nodiscard]] std::uint32_t mask() const noexcept { return capacity_ - 1; }
+    [[nodiscard]] std::uint32_t size_seen() const noexcept {
+        return static_cast<std::uint32_t>(static_cast<Position>(seen_ - position_));
+    }
+
+    /// Looks where the producer is. It can only have moved from where we saw it towards one capacity after us.
+    void refresh() noexcept {
+        if (corrupt_) return;
+        const Position published = shared_->published.load(acquire);  // [publish]
+        if (static_cast<Position>(published - seen_) <= capacity_ - size_seen()) {
+            seen_ = published;
+            return;
+        }
+        corrupt_ = true;
+        seen_ = position_;
+        shared_->reported_corrupt.fetch_or(header::corrupt_by_consumer, relaxed);  // a diagnosis, carries nothing
+    }
+
+    header* shared_;
+    slot* slots_;
+    std::uint32_t capacity_;
+    bool corrupt_ = false;
+    Position position_;  // of the next item to pop
+    Position seen_;      // where the producer was last seen; it may be further, never less far
+};
+
+}  // namespace v1
+}  // namespace shm
