@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iomanip>
+#include <iterator>
+#include <sstream>
+#include <string_view>
+#include <system_error>
+
+#include <shm/fault.hpp>
+#include <shm/peer_id.hpp>
+
+namespace shm {
+inline namespace v1 {
+namespace {
+
+std::string number(std::uint64_t value) { return std::to_string(value); }
+
+std::string hex(std::uint64_t value) {
+    std::ostringstream text;
+    text << "0x" << std::hex << std::setw(16) << std::setfill('0') << value;
+    return text.str();
+}
+
+std::string mode(std::uint64_t value) {
+    std::ostringstream text;
+    text << std::oct << std::setw(4) << std::setfill('0') << value;
+    return text.str();
+}
+
+std::string init_state(std::uint64_t value) {
+    const char* name = value == 0   ? "nothing there"
+                       : value == 1 ? "being initialised"
+                       : value == 2 ? "ready"
+                                    : "no such state";
+    return number(value) + " (" + name + ")";
+}
+
+std::string peer(std::uint64_t word) {
+    if (word == 0) return "nobody";
+    const auto who = peer_id::from_word(word);
+    return "peer " + number(who.id) + " (incarnation " + number(who.incarnation) + ")";
+}
+
+std::string file_type(std::uint64_t value) {
+    switch (value & S_IFMT) {
+        case S_IFREG: return "a regular file";
+        case S_IFLNK: return "a symbolic link";
+        case S_IFDIR: return "a directory";
+        case S_IFIFO: return "a FIFO";
+        case S_IFSOCK: return "a socket";
+        case S_IFCHR: return "a character device";
+        case S_IFBLK: return "a block device";
+        default: return "type " + hex(value);
+    }
+}
+
+std::string seals(std::uint64_t mask) {
+    constexpr const char* names[] = {"seal", "shrink", "grow", "write", "future write", "exec"};
+    std::string text;
+    for (std::size_t bit = 0; bit < std::size(names); ++bit)
+        if ((mask >> bit & 1) != 0) text += (text.empty() ? "" : ", ") + std::string{names[bit]};
+    return text.empty() ? "none" : text;
+}
+
+// The name, ENOMEM, comes from a C library that has it. A template, because only there may a function be missing.
+template <class Number>
+std::string error_name(Number error) {
+    if constexpr (requires { strerrorname_np(error); }) {
+        if (const char* name = strerrorname_np(error)) return name;
+    }
+    return "errno " + number(static_cast<std::uint64_t>(error));
+}
+
+std::string system_error(std::uint64_t value) {
+    const int error = static_cast<int>(value);
+    return error_name(error) + " (" + std::generic_category().message(error) + ")";
+}
+
+std::string allowed(std::uint64_t error) { return error == 0 ? "a read-only one" : system_error(error); }
+
+std::string file_or_peer(std::uint64_t word) { return word == 0 ? "a file of that name" : peer(word); }
+
+/// How a kind is said: "<noun>: expected <expected>, found <found>", with a # where the value goes. A fault's own
+/// subject takes the place of the noun.
+struct wording {
+    const char* noun;
+    const char* expected;
+    const char* found;
+    std::string (*say_expected)(std::uint64_t) = number;
+    std::string (*say_found)(std::uint64_t) = say_expected;
+};
+
+wording wording_of(const fault& refused) {
+    switch (refused.what) {
+        case fault_kind::misaligned: return {"address", "a multiple of # bytes", "one that is # more"};
+        case fault_kind::too_small: return {"region size in bytes", "at least #", "#"};
+        case fault_kind::out_of_range: return {"offset or length", "at most # bytes", "#"};
+        case fault_kind::access_denied:
+            if (refused.found == 0) return {"region", "a writable mapping", "#", number, allowed};
+            return {"file", "permission", "#", number, allowed};
+        case fault_kind::gone: return {"name", "#", "#", file_or_peer, peer};
+        case fault_kind::exists: return {"file name", "a free one", "one that is taken"};
+        case fault_kind::not_a_regular_file: return {"file type", "#", "#", file_type};
+        case fault_kind::foreign_owner: return {"file owner", "user #", "user #"};
+        case fault_kind::permissions: return {"file mode", "#", "#", mode};
+        case fault_kind::file_size: return {"file size", "at least # bytes", "#"};
+        case fault_kind::shrink_refused: return {"new size", "at least # bytes", "#"};
+        case fault_kind::file_size_limit: return {"file size limit (RLIMIT_FSIZE)", "at least # bytes", "#"};
+        case fault_kind::seals: return {"seals", "#", "#", seals};
+        case fault_kind::huge_pages: return {"huge pages", "# bytes", "#", number, system_error};
+        case fault_kind::system_call: return {"system call", "success", "#", number, system_error};
+        case fault_kind::not_ready: return {"init state", "#", "#", init_state};
+        case fault_kind::already_created: return {"init state", "#", "#", init_state};
+        case fault_kind::magic: return {"magic", "#", "#", hex};
+        case fault_kind::layout_version: return {"layout version", "#", "#"};
+        case fault_kind::layout_hash: return {"layout hash", "#", "#", hex};
+        case fault_kind::element_size: return {"element size", "# bytes", "#"};
+        case fault_kind::element_alignment: return {"element alignment", "# bytes", "#"};
+        case fault_kind::capacity: return {"capacity", "a power of two up to #", "#"};
+        case fault_kind::positions: return {"positions", "at most # apart", "#"};
+        case fault_kind::peer_id: return {"peer", "an id of at least #", "#"};
+        case fault_kind::busy: return {"role", "#", "#", peer};
+        case fault_kind::not_holder: return {"role", "the dead #", "#", peer};
+        case fault_kind::not_dead: return {"process", "the end of #", "# alive", peer};
+    }
+    return {"fault of unknown kind", "#", "#"};
+}
+
+std::string filled(std::string_view text, const std::string& value) {
+    const auto gap = text.find('#');
+    if (gap == text.npos) return std::string{text};
+    return std::string{text.substr(0, gap)} + value + std::string{text.substr(gap + 1)};
+}
+
+}  // namespace
+
+std::string fault::sentence() const {
+    const wording say = wording_of(*this);
+    return std::string{subject != nullptr ? subject : say.noun} + ": expected " +
+           filled(say.expected, say.say_expected(expected)) + ", found " + filled(say.found, say.say_found(found));
+}
+
+void fault::die() const {
+    std::fprintf(stderr, "%s\n", sentence().c_str());
+    std::abort();
+}
+
+}  // namespace v1
+}  // namespace shm
