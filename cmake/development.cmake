@@ -1,50 +1,56 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Everything that is not the library: its proofs, examples and benchmarks. Nothing here runs when this is a subproject.
+# Everything that is not the library: proofs, examples, benchmarks. None of it is there when this is a subproject.
 
-option(SHM_REQUIRE_PROOFS "Refuse to configure when a tool that a proof needs is missing" OFF)
+set(SHM_PROOFS auto CACHE STRING "Proofs to build: none, those whose tools are installed (auto), or all (required)")
+set_property(CACHE SHM_PROOFS PROPERTY STRINGS none auto required)
 set(SHM_RELACY_DIR "" CACHE PATH "The folder that contains relacy/, where it is not installed")
 
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
-enable_testing()
 
 add_library(shm_warnings INTERFACE)
 target_compile_options(shm_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
 target_link_libraries(shm_primitives PRIVATE $<BUILD_INTERFACE:shm_warnings>)
+set_target_properties(shm_primitives PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)  # each compiles alone
 
 find_package(Threads REQUIRED)
-find_package(GTest QUIET)
-find_package(rapidcheck QUIET)
-find_package(OpenSSL QUIET COMPONENTS Crypto)
-find_package(benchmark QUIET)
-find_path(SHM_RELACY_INCLUDE relacy/relacy.hpp HINTS ${SHM_RELACY_DIR})
 
-# shm::model: a checker's layer behind the same names, for those who check protocols of their own.
-if(SHM_RELACY_INCLUDE)
-  add_library(shm_model INTERFACE)
-  add_library(shm::model ALIAS shm_model)
-  target_link_libraries(shm_model INTERFACE shm_primitives)
-  target_include_directories(shm_model SYSTEM INTERFACE ${SHM_RELACY_INCLUDE})
-endif()
-
-function(shm_missing what consequence package)
+function(shm_missing what consequence remedy)
   set(severity WARNING)
-  if(SHM_REQUIRE_PROOFS)
+  if(SHM_PROOFS STREQUAL required)
     set(severity FATAL_ERROR)
   endif()
-  message(${severity} "${what} not found: ${consequence}; ${package} (ci/deps.sh installs it on Debian and Ubuntu)")
+  message(${severity} "${what} not found: ${consequence}; ${remedy} (ci/deps.sh does, on Debian and Ubuntu)")
 endfunction()
+
+add_subdirectory(examples)
+if(EXISTS ${PROJECT_SOURCE_DIR}/bench/CMakeLists.txt)
+  add_subdirectory(bench)
+endif()
+if(SHM_PROOFS STREQUAL none)
+  return()
+endif()
+
+enable_testing()
+find_package(GTest QUIET)
 if(NOT GTest_FOUND)
   shm_missing(GoogleTest "properties, models and stress tests are not built" "install libgtest-dev")
 endif()
+find_package(rapidcheck QUIET)
 if(NOT rapidcheck_FOUND)
   shm_missing(RapidCheck "properties are not built" "install librapidcheck-dev")
 endif()
+find_path(SHM_RELACY_INCLUDE relacy/relacy.hpp HINTS ${SHM_RELACY_DIR})
 if(NOT SHM_RELACY_INCLUDE)
   shm_missing(Relacy "models are not built" "set SHM_RELACY_DIR or install relacy-dev")
 endif()
-if(NOT OpenSSL_FOUND)
-  shm_missing(OpenSSL "the example send_file is not built" "install libssl-dev")
+
+# shm::model: the checkers' layers behind the same names, for those who check protocols of their own as well.
+add_library(shm_model INTERFACE)
+add_library(shm::model ALIAS shm_model)
+target_link_libraries(shm_model INTERFACE shm_primitives)
+if(SHM_RELACY_INCLUDE)
+  target_include_directories(shm_model SYSTEM INTERFACE ${SHM_RELACY_INCLUDE})
 endif()
 
 include(cmake/shm_primitive.cmake)
@@ -61,8 +67,7 @@ foreach(name IN LISTS found)
   shm_stress(${name})
 endforeach()
 
-foreach(folder IN ITEMS models examples bench)
-  if(EXISTS ${PROJECT_SOURCE_DIR}/${folder}/CMakeLists.txt)
-    add_subdirectory(${folder})
-  endif()
-endforeach()
+# Not part of `all`: under another name than model-check's own preset they are seldom wanted, and take long to compile.
+if(EXISTS ${PROJECT_SOURCE_DIR}/models/CMakeLists.txt AND GTest_FOUND AND SHM_RELACY_INCLUDE)
+  add_subdirectory(models EXCLUDE_FROM_ALL)
+endif()

@@ -1,44 +1,49 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
+# The proofs: what `cmake --build --target props` or `stress` builds, `ctest -L props` or `-L stress` runs.
 
-# An executable of GoogleTest cases; `ctest -L label` selects them. A case that hangs is killed and fails.
-function(_shm_test_executable name source label)
-  add_executable(${name} ${source})
-  target_link_libraries(${name} PRIVATE shm_primitives shm_warnings GTest::gtest_main Threads::Threads ${ARGN})
+add_custom_target(props)
+add_custom_target(stress)
+
+# An executable of GoogleTest cases, each a test of its own with that label. One that hangs is killed, and fails.
+function(shm_test_executable name label)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LIBRARIES")
+  include(GoogleTest)
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE
+    shm_primitives shm_warnings GTest::gtest_main Threads::Threads ${arg_LIBRARIES})
   gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${label} TIMEOUT 300)
+  add_dependencies(${label} ${name})
 endfunction()
 
-# shm_test(NAME [WRAP symbol...]): proptests/NAME.cpp. Its __wrap_symbol replaces each wrapped symbol, in the library
-# too, so that a system call can be made to fail.
+# shm_test(NAME [WRAP symbol...]): proptests/NAME.cpp. Calls of a wrapped symbol, also those from the library, go to the
+# test's __wrap_symbol, which can make a system call fail.
 function(shm_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" WRAP)
-  if(NOT TARGET GTest::gtest_main OR NOT TARGET rapidcheck)
+  if(NOT GTest_FOUND OR NOT rapidcheck_FOUND)
     return()
   endif()
-  _shm_test_executable(${name} proptests/${name}.cpp props rapidcheck)
+  shm_test_executable(${name} props SOURCES ${PROJECT_SOURCE_DIR}/proptests/${name}.cpp LIBRARIES rapidcheck)
   list(TRANSFORM arg_WRAP PREPEND LINKER:--wrap=)
   target_link_options(${name} PRIVATE ${arg_WRAP})
 endfunction()
 
 # shm_stress(NAME): sanitizers/NAME.cpp.
 function(shm_stress name)
-  if(TARGET GTest::gtest_main)
-    _shm_test_executable(${name} sanitizers/${name}.cpp stress)
+  if(GTest_FOUND)
+    shm_test_executable(${name} stress SOURCES ${PROJECT_SOURCE_DIR}/sanitizers/${name}.cpp)
   endif()
 endfunction()
 
-# shm_primitive(NAME): a primitive and its three proofs, none of which may be missing.
+# shm_primitive(NAME): a primitive and its three proofs, none of which may be missing. models/CMakeLists.txt reads the
+# names from the property SHM_PRIMITIVES.
 function(shm_primitive name)
-  foreach(proof IN ITEMS core/shm/${name}.hpp models/${name}_model.cpp proptests/${name}_props.cpp
-                         sanitizers/${name}_stress.cpp)
-    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${proof})
-      message(FATAL_ERROR "shm_primitive(${name}): ${proof} is missing; docs/adding-a-primitive.md says what it owes")
+  foreach(owed IN ITEMS core/shm/${name}.hpp models/${name}_model.cpp proptests/${name}_props.cpp
+                        sanitizers/${name}_stress.cpp)
+    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${owed})
+      message(FATAL_ERROR "shm_primitive(${name}): ${owed} is missing; docs/adding-a-primitive.md says what it holds")
     endif()
   endforeach()
   shm_test(${name}_props)
   shm_stress(${name}_stress)
   set_property(GLOBAL APPEND PROPERTY SHM_PRIMITIVES ${name})
 endfunction()
-
-if(GTest_FOUND)
-  include(GoogleTest)
-endif()

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The front door: every target is a line or two of cmake, ctest or a script in ci/, which can be typed by hand as well.
+
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+FILE ?=
+NAME ?=
+ARGS ?=
+
+configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps demo test model-check check mutants tsan asan bench lint install clean tools
+
+help:
+	@echo "usage: make TARGET"
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 15
+
+deps: ## install the Debian or Ubuntu packages that the targets below need
+	ci/deps.sh
+
+demo: tools ## send a file (FILE=path) from one process to another through shared memory
+	$(call configure_and_build,release) --target readme send_file
+	build/release/examples/readme
+	build/release/examples/send_file $(FILE) $(ARGS)
+
+test: tools ## properties, examples, every model, lints: a few minutes
+	$(call configure_and_build,dev)
+	ctest --preset dev --parallel $(JOBS)
+	@$(MAKE) --no-print-directory model-check
+	ci/lint.sh
+
+model-check: tools ## every interleaving; ARGS="--help" lists the options
+	$(call configure_and_build,model-check)
+	build/model-check/models/model-check $(ARGS)
+
+check: tools ## the proofs of one primitive, in seconds: NAME=spsc_ring
+	@test -f "core/shm/$(NAME).hpp" || { echo "make check NAME=x: there is no core/shm/$(NAME).hpp" >&2; exit 2; }
+	$(call configure_and_build,dev) --target $(NAME)_props $(NAME)_stress
+	ctest --test-dir build/dev --output-on-failure --no-tests=error --tests-regex '^$(NAME)_(props|stress)\.'
+	@$(MAKE) --no-print-directory model-check ARGS="--only $(NAME)"
+
+mutants: tools ## plant each known mistake and name the scenario that finds it
+	ci/mutants.sh
+
+tsan: tools ## the scenarios with real threads, under ThreadSanitizer
+	$(call configure_and_build,tsan)
+	ctest --preset tsan
+
+asan: tools ## properties and stress under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call configure_and_build,asan-ubsan)
+	ctest --preset asan-ubsan --parallel $(JOBS)
+
+bench: tools ## measure, on this machine
+	@test -f bench/CMakeLists.txt || { echo "there is no benchmark yet; 'make demo' measures against a pipe" >&2; exit 1; }
+	$(call configure_and_build,bench) --target bench
+	build/bench/bench/bench $(ARGS)
+
+lint: tools ## formats, comments of ordered operations, clang-tidy, shellcheck
+	ci/lint.sh --tidy
+
+install: tools ## install the library: PREFIX=/usr/local
+	$(call configure_and_build,release) --target shm_primitives
+	cmake --install build/release --prefix "$(PREFIX)"
+
+clean: ## remove build/
+	rm -rf build
+
+tools:
+	@for tool in cmake ninja g++; do \
+	  command -v $$tool >/dev/null || { echo "$$tool is not installed: ci/deps.sh installs what is needed" >&2; exit 1; }; \
+	done

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Installs the packages that building, proving and linting need, on Debian and Ubuntu. What is there is left alone.
+set -euo pipefail
+
+packages=(
+    g++ clang cmake ninja-build make git                               # the build
+    libgtest-dev librapidcheck-dev relacy-dev libbenchmark-dev         # the proofs
+    libcli11-dev nlohmann-json3-dev libssl-dev                         # the tools and examples
+    binutils python3 shellcheck                                        # the lints
+)
+clang_packages() { echo "clang-$1" "clang-format-$1" "clang-tidy-$1" "libclang-rt-$1-dev"; }
+
+say() { echo "ci/deps.sh: $*"; }
+fail() { say "$*" >&2; exit 1; }
+known() { apt-cache show --no-all-versions "$1" >/dev/null 2>&1; }
+not_installed() {
+    local package
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || echo "$package"
+    done
+}
+newest_clang() {
+    local version
+    for version in 19 18 17 16; do
+        if known "clang-$version"; then echo "$version" && return; fi
+    done
+    return 1
+}
+
+read -ra wanted <<<"${packages[*]} $(clang_packages 19)"
+if ! command -v apt-get >/dev/null; then
+    fail "this is neither Debian nor Ubuntu (no apt-get). Install what these packages hold, and give cmake" \
+         "-DSHM_RELACY_DIR=DIR for the folder that contains relacy/: ${wanted[*]}"
+fi
+mapfile -t missing < <(not_installed "${wanted[@]}")
+if ((${#missing[@]} == 0)); then
+    say "all ${#wanted[@]} packages are installed"
+    exit
+fi
+
+apt() {
+    local as_root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || fail "neither root nor sudo; ask an administrator to install: ${missing[*]}"
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@"
+}
+
+# The package lists of a fresh system are empty, those of an old one may be stale.
+updated=false
+update() { $updated || apt update; updated=true; }
+newest_clang >/dev/null || update
+clang=$(newest_clang) || fail "no clang from 16 to 19 in this distribution; the sanitizers need one"
+if ((clang != 19)); then
+    say "clang-19 is not in this distribution: using clang-$clang; the formatting lint wants 19 and will say so"
+fi
+read -ra wanted <<<"${packages[*]} $(clang_packages "$clang")"
+mapfile -t missing < <(not_installed "${wanted[@]}")
+if ((${#missing[@]} == 0)); then
+    say "all ${#wanted[@]} packages are installed"
+    exit
+fi
+
+update
+unknown=()
+for package in "${missing[@]}"; do known "$package" || unknown+=("$package"); done
+((${#unknown[@]} == 0)) || fail "not in this distribution: ${unknown[*]}"
+say "installing ${missing[*]}"
+apt install --yes --no-install-recommends "${missing[@]}"

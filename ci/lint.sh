@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The lints: ci/lint.sh, and with clang-tidy, which takes longer: ci/lint.sh --tidy. Each first has to refuse a bad
+# sample, so that a lint that has gone blind is seen.
+# shellcheck disable=SC2317  # the functions are called through `refuses` and `holds`
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+samples=$(mktemp -d)
+trap 'rm -rf "$samples"' EXIT
+failed=0
+
+# refuses SENTENCE COMMAND...: the command must fail, and say so in these words.
+refuses() {
+    local sentence=$1 output
+    shift
+    if output=$("$@" 2>&1) || [[ $output != *"$sentence"* ]]; then
+        printf 'lint: %s did not refuse its bad sample with "%s":\n%s\n' "$1" "$sentence" "$output" >&2
+        exit 1
+    fi
+}
+holds() {
+    local title=$1
+    shift
+    if "$@"; then echo "lint: $title: passed"; else echo "lint: $title: FAILED" >&2 && failed=1; fi
+}
+newest() {
+    local version
+    for version in 19 18 17 16; do
+        if command -v "$1-$version"; then return; fi
+    done
+    echo "lint: $1 is not installed: ci/deps.sh installs it" >&2
+    return 1
+}
+
+# What git tracks, or would track if it were added, and still exists.
+tracked() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
+    [[ ! -f $file ]] || echo "$file"; done; }
+mapfile -t cpp < <(tracked '*.hpp' '*.cpp')
+mapfile -t core < <(tracked 'core/shm/*.hpp' 'core/shm/*.cpp')
+mapfile -t scripts < <(tracked 'ci/*.sh' '.ci/run' 'tools/*.sh')
+mapfile -t sources < <(tracked '*.hpp' '*.cpp' '*.cmake' '*CMakeLists.txt' '*.sh' '*.py' Makefile .ci/run)
+
+# core/: no conditionals, and every order with its reason.
+bad="$samples/bad.hpp"
+refuses_line() {
+    printf '/// Edges      [given]  word, from f to g:  everything\n%s\nword.load(acquire);  // [given]\n%s\n' \
+        'word.store(1, release);  // [given]' "$2" >"$bad"
+    refuses "$1" ci/lint_core.py "$bad"
+}
+refuses_line "no preprocessor line" '#ifdef __clang__'
+refuses_line "no preprocessor line" '#define shm_checked 1'
+refuses_line "without its edge" 'word.store(1, release);'
+refuses_line "without its edge" 'word.store(1, std::memory_order_release);  // for the reader'
+refuses_line "without a reason" 'word.store(1, relaxed);  // fine'
+refuses_line "declared in no Edges section" 'word.store(1, release);  // [taken]'
+refuses_line "one order a line" 'word.compare_exchange_weak(old, 1, acquire, relaxed);  // [given]'
+refuses_line "without an order" 'word.store(1);'
+refuses_line "lacks an end" '/// Edges      [taken]  word, from f to g:  nothing'
+holds "orders and their edges in ${#core[@]} files of core/" ci/lint_core.py "${core[@]}"
+
+# Every file says under which licence it may be used.
+spdx() {
+    local file missing=0
+    for file in "$@"; do
+        head -n 2 "$file" | grep -q 'SPDX-License-Identifier: MIT OR Apache-2.0$' ||
+            { echo "$file: no SPDX-License-Identifier line" && missing=1; }
+    done
+    return "$missing"
+}
+echo 'int x;' >"$bad"
+refuses "no SPDX" spdx "$bad"
+holds "licences of ${#sources[@]} files" spdx "${sources[@]}"
+
+# Every header and source of the library is built and installed.
+listed() {
+    local list=$1 file missing=0
+    shift
+    for file in "$@"; do
+        grep -q "$file" "$list" || { echo "$file: not listed in CMakeLists.txt" && missing=1; }
+    done
+    return "$missing"
+}
+refuses "not listed" listed CMakeLists.txt core/shm/no_such.hpp
+holds "the library's list of files" listed CMakeLists.txt "${core[@]}"
+
+format=$(newest clang-format)
+if [[ $format != *-19 ]]; then
+    echo "lint: formatting: NOT CHECKED, clang-format-19 is not installed and $format formats otherwise"
+else
+    echo 'int  x;' >"$bad"
+    refuses "should be clang-formatted" "$format" --style=file:.clang-format --dry-run -Werror "$bad"
+    holds "formatting of ${#cpp[@]} files" "$format" --dry-run -Werror "${cpp[@]}"
+fi
+
+# shellcheck disable=SC2016  # the sample is meant to hold a dollar
+echo 'rm $1' >"$samples/bad.sh"
+refuses "SC2086" shellcheck --shell=bash "$samples/bad.sh"
+holds "shellcheck of ${#scripts[@]} scripts" shellcheck "${scripts[@]}"
+
+if [[ ${1-} == --tidy ]]; then
+    tidy=$(newest clang-tidy)
+    cmake --preset lint --log-level=ERROR >/dev/null
+    printf 'int BadName = 0;\n' >"$samples/bad.cpp"
+    refuses "readability-identifier-naming" "$tidy" --config-file=.clang-tidy --quiet "$samples/bad.cpp" -- -std=c++20
+    holds "clang-tidy of every source" "${tidy/clang-tidy/run-clang-tidy}" -clang-tidy-binary "$tidy" -p build/lint -quiet \
+        -j "$(nproc)" 2>/dev/null
+fi
+exit "$failed"

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# What CI runs: the commands of the README and of the Makefile, one after the other, up to the first that fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() {
+    printf '\n=== %s\n' "$*"
+    local status=0 started=$SECONDS
+    "$@" || status=$?
+    printf '=== %s: %s, %d s\n' "$*" "$( ((status == 0)) && echo passed || echo "FAILED with exit code $status")" \
+        $((SECONDS - started))
+    ((status == 0)) || exit "$status"
+}
+
+step ci/deps.sh
+step make test
+step make lint
+step ci/codegen.sh
+step ci/install.sh
+step make demo ARGS="--size 16M"
+step make asan
+step make tsan
+step make mutants
+printf '\n=== all passed in %d s\n' "$SECONDS"
