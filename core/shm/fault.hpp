@@ -12,9 +12,9 @@ enum class fault_kind : std::uint8_t {
     misaligned,     // an address is no multiple of what it must be
     too_small,      // fewer bytes than needed
     out_of_range,   // an offset and a length reach past the end, or overflow
-    access_denied,  // the mapping or the file does not allow it
+    access_denied,  // the mapping, the file or the kernel does not allow it
     // files and descriptors
-    gone,                // no file of that name
+    gone,                // no file of that name, or no such process any more
     exists,              // somebody has that name already
     not_a_regular_file,  // a symbolic link, FIFO, directory or device
     foreign_owner,       // the file belongs to another user

@@ -12,7 +12,7 @@ inline namespace v1 {
 
 /// The calling process as a peer: its pid, and as incarnation the low 32 bits of its start time in clock ticks since
 /// boot, so that a process that gets the same pid later is another peer. Peers must share one pid namespace.
-/// Refuses `system_call` when /proc cannot be read.
+/// Refuses `system_call` or `access_denied` when /proc cannot be read.
 [[nodiscard]] result<peer_id> this_process() noexcept;
 
 /// Evidence that a peer is dead, without which nothing of its is taken over. Only the kernel's word makes one: waitpid
@@ -45,7 +45,7 @@ struct child_exit {
 class process_watch {
 public:
     /// Refuses `gone` when that process does not exist, or its pid belongs to another incarnation by now: a watch has
-    /// to be opened while the peer lives. Refuses `system_call`.
+    /// to be opened while the peer lives, or is at most a zombie. Refuses `peer_id`, `access_denied`, `system_call`.
     [[nodiscard]] static result<process_watch> open(peer_id peer) noexcept;
 
     /// Readable as soon as the process has ended: for the caller's own poll or epoll.

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+
+#include <shm/fault.hpp>
+#include <shm/region.hpp>
+#include <shm/result.hpp>
+#include <shm/unique_mapping.hpp>
+
+// What this library's own .cpp files share. Nothing for a user.
+namespace shm {
+inline namespace v1 {
+
+/// Makes a system call again for as long as a signal interrupts it.
+template <class Call>
+auto uninterrupted(Call call) noexcept {
+    for (;;) {
+        const auto outcome = call();
+        if (outcome != -1 || errno != EINTR) return outcome;
+    }
+}
+
+/// The fault of a system call that has just set errno.
+inline fault refused(const char* call, int error = errno) noexcept {
+    const bool denied = error == EACCES || error == EPERM;
+    return {denied ? fault_kind::access_denied : fault_kind::system_call, 0, static_cast<std::uint64_t>(error), call};
+}
+
+/// Makes the file reach to `end`, with every byte from `begin` on backed by storage, so that no write to a mapping can
+/// fail later. When it is refused the file may have grown part of the way.
+inline result<void> reserve_storage(int fd, std::size_t begin, std::size_t end) noexcept {
+    if (end > PTRDIFF_MAX) return fault{fault_kind::out_of_range, PTRDIFF_MAX, end};
+    // Asked first, because the kernel sends a SIGXFSZ with its refusal.
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_FSIZE, &limit) != 0) return refused("getrlimit");
+    if (end > limit.rlim_cur) return fault{fault_kind::file_size_limit, end, limit.rlim_cur};
+    // A signal makes tmpfs throw away what this call has reserved so far. In ever smaller steps it gets to the end even
+    // if a timer ticks faster than the kernel can reserve the whole.
+    constexpr std::size_t smallest_step = 4096;
+    std::size_t step = end - begin;
+    while (begin < end) {
+        const std::size_t length = std::min(step, end - begin);
+        const int error = ::posix_fallocate(fd, static_cast<off_t>(begin), static_cast<off_t>(length));
+        if (error == 0)
+            begin += length;
+        else if (error == EINTR)
+            step = std::max(step / 2, smallest_step);
+        else
+            return refused("posix_fallocate", error);
+    }
+    return {};
+}
+
+/// Maps the first `size_bytes` of a file, shared with whoever else maps it.
+inline result<unique_mapping> map_shared(int fd, std::size_t size_bytes, access allowed, core_dump dump) noexcept {
+    const int protection = allowed == access::read_write ? PROT_READ | PROT_WRITE : PROT_READ;
+    void* bytes = ::mmap(nullptr, size_bytes, protection, MAP_SHARED, fd, 0);
+    if (bytes == MAP_FAILED) return refused("mmap");
+    unique_mapping mapping{bytes, size_bytes};
+    if (dump == core_dump::exclude && ::madvise(bytes, size_bytes, MADV_DONTDUMP) != 0) return refused("madvise");
+    return mapping;
+}
+
+}  // namespace v1
+}  // namespace shm

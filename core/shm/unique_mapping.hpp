@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace shm {
+inline namespace v1 {
+
+/// Whether the bytes go into a core dump.
+enum class core_dump : std::uint8_t { include, exclude };
+
+/// Owns a mapping and unmaps it. A null address is none.
+class unique_mapping {
+public:
+    unique_mapping() noexcept = default;
+    unique_mapping(void* bytes, std::size_t size_bytes) noexcept : bytes_{bytes}, size_bytes_{size_bytes} {}
+    unique_mapping(unique_mapping&& other) noexcept
+        : bytes_{std::exchange(other.bytes_, nullptr)}, size_bytes_{std::exchange(other.size_bytes_, 0)} {}
+    unique_mapping& operator=(unique_mapping&& other) noexcept {
+        if (this != &other) {
+            unmap();
+            bytes_ = std::exchange(other.bytes_, nullptr);
+            size_bytes_ = std::exchange(other.size_bytes_, 0);
+        }
+        return *this;
+    }
+    ~unique_mapping() { unmap(); }
+
+    [[nodiscard]] void* data() const noexcept { return bytes_; }
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_bytes_; }
+
+    /// After an mremap: where the mapping is now, and how long.
+    void moved_to(void* bytes, std::size_t size_bytes) noexcept {
+        bytes_ = bytes;
+        size_bytes_ = size_bytes;
+    }
+
+private:
+    void unmap() noexcept {
+        if (bytes_ != nullptr) ::munmap(bytes_, size_bytes_);
+        bytes_ = nullptr;
+    }
+    void* bytes_ = nullptr;
+    std::size_t size_bytes_ = 0;
+};
+
+}  // namespace v1
+}  // namespace shm
