@@ -57,17 +57,15 @@ result<memfd_region> memfd_region::make(std::size_t size_bytes, const memfd_opti
 }
 
 result<memfd_region> memfd_region::attach(unique_fd memory, access allowed, core_dump dump) noexcept {
+    // Before the size is asked, which can then change no more. EINVAL: it cannot be sealed, so it is no memory file.
+    const int answer = ::fcntl(memory.get(), F_GET_SEALS);
+    if (answer < 0 && errno != EINVAL) return refused("fcntl");
+    const int seals = answer < 0 ? 0 : answer;
     struct stat found{};
     if (::fstat(memory.get(), &found) != 0) return refused("fstat");
     if (!S_ISREG(found.st_mode)) return fault{fault_kind::not_a_regular_file, S_IFREG, found.st_mode & S_IFMT};
-    // EINVAL: a file that cannot be sealed, so it is no memory file at all.
-    const int seals = ::fcntl(memory.get(), F_GET_SEALS);
-    if (seals < 0 && errno != EINVAL) return refused("fcntl");
-    const int present = seals < 0 ? 0 : seals;
-    if ((present & needed_seals) != needed_seals)
-        return fault{fault_kind::seals, needed_seals, static_cast<std::uint64_t>(present)};
-    // Asked again, now that it cannot change any more.
-    if (::fstat(memory.get(), &found) != 0) return refused("fstat");
+    if ((seals & needed_seals) != needed_seals)
+        return fault{fault_kind::seals, needed_seals, static_cast<std::uint64_t>(seals)};
     if (found.st_size <= 0) return fault{fault_kind::file_size, 1, 0};
     struct statfs where{};
     if (uninterrupted([&] { return ::fstatfs(memory.get(), &where); }) != 0) return refused("fstatfs");
