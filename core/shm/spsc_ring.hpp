@@ -69,19 +69,19 @@ public:
     /// Makes an empty ring of `capacity` items at the start of `bytes`, which must be zero there.
     [[nodiscard]] static result<spsc_ring> create(region bytes, std::size_t capacity,
                                                   Position first_position = 0) noexcept {
+        if (bytes.size_bytes() < required_size(capacity))
+            return fault{fault_kind::too_small, required_size(capacity), bytes.size_bytes()};
         const auto shared = bytes.get<header>();
         if (!shared) return shared.error();
         if (!bytes.writable()) return read_only("creator");
-        if (bytes.size_bytes() < required_size(capacity))
-            return fault{fault_kind::too_small, required_size(capacity), bytes.size_bytes()};
         return placed(bytes, raw::create(**shared, {first_slot(bytes), capacity}, first_position));
     }
 
     /// Attaches to the ring at the start of `bytes`. A read-only region is enough for an observer.
     [[nodiscard]] static result<spsc_ring> attach(region bytes, deadline until = {}) noexcept {
+        if (bytes.size_bytes() < slots_offset) return fault{fault_kind::too_small, slots_offset, bytes.size_bytes()};
         const auto shared = bytes.get<header>();
         if (!shared) return shared.error();
-        if (bytes.size_bytes() < slots_offset) return fault{fault_kind::too_small, slots_offset, bytes.size_bytes()};
         return placed(
             bytes,
             raw::attach(**shared, {first_slot(bytes), (bytes.size_bytes() - slots_offset) / sizeof(slot)}, until));

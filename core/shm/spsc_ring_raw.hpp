@@ -253,8 +253,10 @@ public:
         return {slots_ + first, std::min<std::size_t>({count, free_seen(), capacity_ - first})};
     }
 
-    /// Publishes the first `count` reserved slots. Precondition: that many were reserved, and filled.
+    /// Publishes the first `count` reserved slots, or nothing when `corrupt`. Precondition: that many were reserved, and
+    /// filled.
     void commit(std::size_t count) noexcept {
+        if (corrupt_) return;  // nonsense was met after the reserve
         assert(count <= free_seen());
         position_ = static_cast<Position>(position_ + count);
         shared_->published.store(position_, release);  // [publish]
@@ -347,8 +349,9 @@ public:
         return {slots_ + first, std::min<std::size_t>({count, size_seen(), capacity_ - first})};
     }
 
-    /// Gives the first `count` peeked slots back. Precondition: that many were peeked.
+    /// Gives the first `count` peeked slots back, or none when `corrupt`. Precondition: that many were peeked.
     void consume(std::size_t count) noexcept {
+        if (corrupt_) return;  // nonsense was met after the peek
         assert(count <= size_seen());
         position_ = static_cast<Position>(position_ + count);
         shared_->consumed.store(position_, release);  // [recycle]
