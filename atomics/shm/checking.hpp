@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+// What every checking layer shares, whichever engine is behind it: ordered sites, the one that runs weakened, and the
+// events of a replay. Production knows nothing of this.
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <map>
+#include <source_location>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace shm::model {
+
+enum class op : std::uint8_t { load, store, rmw, cas_failure, fence };
+
+/// An ordered operation in the source. The success and the failure of a compare-exchange are two.
+struct site {
+    std::source_location at;
+    op kind;
+    std::memory_order order;
+};
+
+/// Where a site is, for finding it again: by line and column, whatever the template it was instantiated from.
+struct site_key {
+    const char* file;
+    std::uint32_t line, column;
+    op kind;
+    friend auto operator<=>(const site_key&, const site_key&) = default;
+};
+[[nodiscard]] inline site_key key_of(const std::source_location& at, op kind) noexcept {
+    return {at.file_name(), at.line(), at.column(), kind};
+}
+
+/// Every ordered site executed so far, and the one, if any, that runs with a weaker order than written.
+struct site_book {
+    std::map<site_key, site> seen;
+    bool weakening = false;
+    site_key weakened{};
+    std::memory_order weakened_to{};
+};
+inline site_book sites;
+
+/// The order with which an operation runs: the one written, except at the weakened site.
+inline std::memory_order effective(op kind, std::memory_order written, const std::source_location& at) {
+    const site_key key = key_of(at, kind);
+    if (sites.weakening) return key == sites.weakened ? sites.weakened_to : written;
+    sites.seen.try_emplace(key, site{at, kind, written});
+    return written;
+}
+
+/// The orders one step below `written`.
+[[nodiscard]] inline std::vector<std::memory_order> one_step_weaker(op kind, std::memory_order written) {
+    using enum std::memory_order;
+    switch (written) {
+        case seq_cst:
+            if (kind == op::load || kind == op::cas_failure) return {acquire};
+            if (kind == op::store) return {release};
+            return {acq_rel};
+        case acq_rel: return {acquire, release};
+        case acquire:
+        case consume:
+        case release: return {relaxed};
+        default: return {};
+    }
+}
+
+[[nodiscard]] inline const char* name_of(std::memory_order order) noexcept {
+    constexpr const char* names[] = {"relaxed", "consume", "acquire", "release", "acq_rel", "seq_cst"};
+    return names[static_cast<int>(order)];
+}
+
+/// One step of a replayed execution.
+struct event {
+    unsigned thread;
+    const void* object;   // null for a fence or a pause
+    std::string what;     // "store 1", "load 0", "compare-exchange 0 -> 5 fails"
+    std::string order;    // empty for plain accesses
+    int reads_from = -1;  // the event that wrote what was read; -1: the initial value
+    unsigned stale = 0;   // how many newer stores there were
+    std::source_location at;
+};
+
+/// The events of an execution that is being replayed, and what its objects are called.
+struct recording {
+    std::vector<event> events;
+    std::map<const void*, std::string> names;
+
+    struct version {
+        std::string value;
+        int written_by;
+    };
+    std::map<const void*, std::vector<version>> history;
+
+    void wrote(const void* object, std::string value, bool initially = false) {
+        history[object].push_back({std::move(value), initially ? -1 : static_cast<int>(events.size())});
+    }
+    /// Which event wrote `value`, the newest such, and how many stores came after it.
+    [[nodiscard]] std::pair<int, unsigned> source_of(const void* object, const std::string& value) const {
+        const auto found = history.find(object);
+        if (found == history.end()) return {-1, 0};
+        const auto& versions = found->second;
+        for (std::size_t age = 0; age < versions.size(); ++age)
+            if (const auto& v = versions[versions.size() - 1 - age]; v.value == value)
+                return {v.written_by, static_cast<unsigned>(age)};
+        return {-1, 0};
+    }
+};
+inline recording* recorder = nullptr;  // null but while an execution is replayed
+
+/// Calls `object` by a name in traces.
+inline void name(const void* object, std::string called) {
+    if (recorder != nullptr) recorder->names[object] = std::move(called);
+}
+
+/// A value as a trace shows it.
+template <class T>
+[[nodiscard]] std::string shown(const T& value) {
+    if constexpr (std::is_enum_v<T>) {
+        return shown(static_cast<std::underlying_type_t<T>>(value));
+    } else if constexpr (std::is_integral_v<T>) {
+        return std::to_string(value);
+    } else if constexpr (requires { value.shown(); }) {
+        return value.shown();
+    } else {
+        return std::to_string(sizeof(T)) + " bytes";
+    }
+}
+
+}  // namespace shm::model

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Relacy, driven by a scheduler of our own: complete with sleep sets, bounded by preemptions, or sampled.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+
+#include <search.hpp>
+
+namespace shm::model {
+namespace {
+
+constexpr unsigned most_threads = 4;
+constexpr unsigned most_steps_of_an_execution = 4000;
+
+constexpr const char* digits = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// The one search that is going on: Relacy keeps one simulation per process.
+struct running_search {
+    const entry* scenario = nullptr;
+    search how;
+    outcome so_far;
+    const progress* tell = nullptr;
+    std::optional<std::string> script;  // the choices to repeat
+    std::chrono::steady_clock::time_point began;
+
+    [[nodiscard]] double seconds() const {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    }
+};
+running_search now;
+
+/// Two pending operations commute when neither could tell which of them came first.
+bool independent(const relacy::pending_operation& a, const relacy::pending_operation& b) {
+    using relacy::touch;
+    if (a.kind == touch::start || b.kind == touch::start) return true;
+    if (a.kind == touch::fence || b.kind == touch::fence) return a.kind != b.kind;
+    return a.object != b.object || (a.kind == touch::read && b.kind == touch::read);
+}
+
+class splitmix64 {
+public:
+    explicit splitmix64(std::uint64_t seed) : state_{seed} {}
+    std::uint64_t operator()() {
+        std::uint64_t z = (state_ += 0x9e3779b97f4a7c15);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+        z = (z ^ z >> 27) * 0x94d049bb133111eb;
+        return z ^ z >> 31;
+    }
+
+private:
+    std::uint64_t state_;
+};
+
+/// Relacy's search tree with four ways to walk it. Every decision of an execution passes through `rand_impl` and is
+/// written down: that is the replay token.
+///
+/// Sleep sets: once a thread's next step has been explored from here, the siblings explored after need not take that
+/// step first, until something that does not commute with it has happened. When every runnable thread sleeps, all that
+/// can follow has been seen: the execution is finished without branching and counted as redundant.
+template <rl::thread_id_t Threads>
+class scheduler
+    : public rl::tree_search_scheduler<scheduler<Threads>, rl::tree_search_scheduler_thread_info<Threads>, Threads> {
+public:
+    using base = rl::tree_search_scheduler<scheduler<Threads>, rl::tree_search_scheduler_thread_info<Threads>, Threads>;
+    using thread_info_t = typename base::thread_info_t;
+    using shared_context_t = typename base::shared_context_t;
+
+    scheduler(rl::test_params& params, shared_context_t& context, rl::thread_id_t dynamic)
+        : base{params, context, dynamic} {}
+
+    rl::thread_id_t iteration_begin_impl() {
+        this->stree_depth_ = 0;
+        asleep_ = 0;
+        explored_here_ = 0;
+        redundant_ = false;
+        switches_left_ = now.how.bound;
+        now.so_far.choices.clear();
+        random_ = splitmix64{now.how.seed * 0xd1342543de82ef95 + this->iter_};
+        relacy::pending.fill({});
+        relacy::deathbed.fill(nullptr);
+        if (with_sleep_sets()) return 0;  // a start commutes with everything
+        return this
+            ->running_threads[rand_impl(static_cast<unsigned>(this->running_threads_count), rl::sched_type_sched)];
+    }
+
+    bool iteration_end_impl() {
+        ++now.so_far.executions;
+        now.so_far.redundant += redundant_;
+        if (now.script) return true;
+        if (now.how.kind == search_kind::sampled) {
+            now.so_far.exhausted = now.so_far.executions >= now.how.executions;
+        } else {
+            now.so_far.exhausted = base::iteration_end_impl();
+        }
+        if (now.so_far.exhausted) return true;
+        if (now.so_far.executions % 256 != 0) return false;
+        now.so_far.seconds = now.seconds();
+        if (now.tell != nullptr && *now.tell) (*now.tell)(now.so_far);
+        return now.so_far.seconds > now.how.seconds;
+    }
+
+    rl::thread_id_t schedule_impl(rl::unpark_reason& reason, unsigned yield) {
+        if (yield != 0 && with_sleep_sets())
+            rl::ctx().fail_test("a scenario that is searched completely must not pause", rl::test_result_livelock,
+                                rl::debug_info());
+        explored_here_ = 0;
+        const rl::thread_id_t next = base::schedule_impl(reason, yield);
+        if (with_sleep_sets() && !redundant_) fall_asleep(static_cast<unsigned>(next));
+        return next;
+    }
+
+    unsigned rand_impl(unsigned limit, rl::sched_type type) {
+        const unsigned choice = decide(limit, type);
+        now.so_far.choices += digits[choice];
+        return choice;
+    }
+
+    bool can_switch(thread_info_t&) { return now.how.kind != search_kind::bounded || switches_left_ != 0; }
+    void on_switch(thread_info_t& from) {
+        if (from.state_ == rl::thread_state_running && switches_left_ != 0) --switches_left_;
+    }
+    double iteration_count_approx() { return 1; }
+
+private:
+    [[nodiscard]] static bool with_sleep_sets() { return now.how.kind == search_kind::complete; }
+
+    unsigned decide(unsigned limit, rl::sched_type type) {
+        if (now.script) return scripted(limit);
+        if (now.how.kind == search_kind::sampled) return static_cast<unsigned>(random_() % limit);
+        if (!with_sleep_sets()) return base::rand_impl(limit, type);
+        if (redundant_) return 0;
+        if (type == rl::sched_type_sched) return awake(limit);
+        if (type == rl::sched_type_atomic_load && stored_to_since_pending()) return 0;
+        return base::rand_impl(limit, type);
+    }
+
+    unsigned scripted(unsigned limit) {
+        const std::size_t at = now.so_far.choices.size();
+        const unsigned choice =
+            at < now.script->size() ? static_cast<unsigned>(std::string_view{digits}.find((*now.script)[at])) : 0;
+        if (choice >= limit)
+            throw std::invalid_argument("this token is not of this program: choice " + std::to_string(at) +
+                                        ": expected less than " + std::to_string(limit) + ", found " +
+                                        std::to_string(choice));
+        return choice;
+    }
+
+    /// Picks a runnable thread that is not asleep.
+    unsigned awake(unsigned limit) {
+        std::array<unsigned, most_threads> candidates;
+        unsigned count = 0;
+        for (unsigned i = 0; i < limit; ++i) {
+            const auto thread = static_cast<unsigned>(this->running_threads[i]);
+            if (relacy::pending[thread].kind == relacy::touch::start) return i;
+            if ((asleep_ >> thread & 1) == 0) candidates[count++] = i;
+        }
+        if (count == 0) {
+            redundant_ = true;
+            return 0;
+        }
+        const unsigned chosen = count == 1 ? 0 : base::rand_impl(count, rl::sched_type_sched);
+        for (unsigned i = 0; i < chosen; ++i) explored_here_ |= 1U << this->running_threads[candidates[i]];
+        return candidates[chosen];
+    }
+
+    /// What has been explored before `next` sleeps on as long as it commutes with what `next` does.
+    void fall_asleep(unsigned next) {
+        if ((asleep_ >> next & 1) != 0) {
+            redundant_ = true;  // it was the only runnable thread
+            return;
+        }
+        const unsigned before = (asleep_ | explored_here_) & ~(1U << next);
+        asleep_ = 0;
+        for (unsigned thread = 0; thread < Threads; ++thread)
+            if ((before >> thread & 1) != 0 && independent(relacy::pending[thread], relacy::pending[next]))
+                asleep_ |= 1U << thread;
+    }
+
+    /// Then the older value is what an execution reads in which this load comes before that store.
+    [[nodiscard]] bool stored_to_since_pending() const {
+        const auto& load = relacy::pending[static_cast<unsigned>(this->thread_->index_)];
+        return load.version != nullptr && *load.version != load.version_when_pending;
+    }
+
+    unsigned asleep_ = 0;         // a bit per thread
+    unsigned explored_here_ = 0;  // threads whose step has been explored from the present state
+    bool redundant_ = false;
+    unsigned switches_left_ = 0;
+    splitmix64 random_{0};
+};
+
+template <rl::thread_id_t Threads>
+struct suite : rl::test_suite<suite<Threads>, Threads> {
+    std::unique_ptr<instance> scenario = now.scenario->make();
+
+    void before() {
+        guarded([&] { scenario->before(); });
+    }
+    void thread(unsigned index) {
+        guarded([&] { scenario->thread(index); });
+    }
+    void after() {
+        guarded([&] { scenario->after(); });
+        scenario.reset();
+    }
+
+private:
+    template <class Body>
+    static void guarded(Body body) {
+        try {
+            body();
+        } catch (const std::exception& e) {
+            now.so_far.why = std::string{"an exception escaped: "} + e.what();
+            rl::ctx().fail_test("exception", rl::test_result_user_assert_failed, rl::debug_info());
+        }
+    }
+};
+
+std::string words_for(rl::test_result_e result) {
+    switch (result) {
+        case rl::test_result_data_race: return "data race";
+        case rl::test_result_deadlock: return "deadlock";
+        case rl::test_result_livelock: return "no end in sight: a thread waits for what never comes";
+        case rl::test_result_unitialized_access: return "a read of something never written";
+        default: return rl::test_result_str(result);
+    }
+}
+
+template <rl::thread_id_t Threads>
+void run() {
+    std::ostringstream ignored;
+    rl::test_params params;
+    params.output_stream = &ignored;
+    params.progress_stream = &ignored;
+    params.execution_depth_limit = most_steps_of_an_execution;
+    params.search_type = now.how.kind == search_kind::sampled ? rl::sched_random : rl::sched_full;
+    const auto result = rl::run_test<suite<Threads>, scheduler<Threads>>(params, ignored, false);
+    now.so_far.seconds = now.seconds();
+    if (result == rl::test_result_success) return;
+    ++now.so_far.executions;  // the one that failed
+    now.so_far.failed = true;
+    now.so_far.exhausted = false;
+    if (now.so_far.why.empty()) now.so_far.why = words_for(result);
+}
+
+outcome start(const entry& scenario, const search& how, const progress* tell, std::optional<std::string> script) {
+    now = {&scenario, how, {}, tell, std::move(script), std::chrono::steady_clock::now()};
+    switch (scenario.threads) {
+        case 1: run<1>(); break;
+        case 2: run<2>(); break;
+        case 3: run<3>(); break;
+        case most_threads: run<most_threads>(); break;
+        default: throw std::invalid_argument("a scenario has 1 to 4 threads: " + scenario.name);
+    }
+    return now.so_far;
+}
+
+}  // namespace
+
+void check(bool holds, std::source_location at) {
+    if (holds) return;
+    const std::string file = at.file_name();
+    now.so_far.why = "check failed at " + file.substr(file.rfind('/') + 1) + ":" + std::to_string(at.line());
+    rl::ctx().fail_test("check", rl::test_result_user_assert_failed, relacy::info(at));
+}
+
+unsigned choose(unsigned count) { return rl::rand(count); }
+
+const char* engine_name() { return "relacy"; }
+
+// Relacy keeps the stores of a thread in program order and every location's stores in the order of execution, lets a
+// load see at most one store back, takes the newest value for a compare-exchange that fails, and still honours C++17's
+// release sequences.
+bool blind_to(const std::string& litmus) {
+    static const std::set<std::string> unseen{"load_buffering",
+                                              "load_buffering_3",
+                                              "s_shape",
+                                              "two_plus_two_writes",
+                                              "two_stores_stale",
+                                              "failed_exchange_reads_stale",
+                                              "same_thread_release_sequence"};
+    return unseen.contains(litmus);
+}
+
+outcome explore(const entry& scenario, const search& how, const progress& tell) {
+    return start(scenario, how, &tell, std::nullopt);
+}
+
+outcome replay(const entry& scenario, const search& how, const std::string& choices, recording& into) {
+    recorder = &into;
+    auto result = start(scenario, how, nullptr, choices);
+    recorder = nullptr;
+    return result;
+}
+
+}  // namespace shm::model
