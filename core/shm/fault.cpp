@@ -80,10 +80,6 @@ std::string system_error(std::uint64_t value) {
     return error_name(error) + " (" + std::generic_category().message(error) + ")";
 }
 
-std::string allowed(std::uint64_t error) { return error == 0 ? "a read-only one" : system_error(error); }
-
-std::string file_or_peer(std::uint64_t word) { return word == 0 ? "a file of that name" : peer(word); }
-
 /// How a kind is said: "<noun>: expected <expected>, found <found>", with a # where the value goes. A fault's own
 /// subject takes the place of the noun.
 struct wording {
@@ -100,9 +96,11 @@ wording wording_of(const fault& refused) {
         case fault_kind::too_small: return {"region size in bytes", "at least #", "#"};
         case fault_kind::out_of_range: return {"offset or length", "at most # bytes", "#"};
         case fault_kind::access_denied:
-            if (refused.found == 0) return {"region", "a writable mapping", "#", number, allowed};
-            return {"file", "permission", "#", number, allowed};
-        case fault_kind::gone: return {"name", "#", "#", file_or_peer, peer};
+            if (refused.found == 0) return {"region", "a writable mapping", "a read-only one"};
+            return {"system call", "permission", "#", number, system_error};
+        case fault_kind::gone:
+            if (refused.expected == 0) return {"file", "one of that name", "none"};
+            return {"process", "#", "#", peer};
         case fault_kind::exists: return {"file name", "a free one", "one that is taken"};
         case fault_kind::not_a_regular_file: return {"file type", "#", "#", file_type};
         case fault_kind::foreign_owner: return {"file owner", "user #", "user #"};

@@ -134,9 +134,11 @@ result<mmap_region> mmap_region::attach(std::string path, access allowed, mmap_o
     all.chosen = chosen;
     all.name = naming::published;
     // O_NONBLOCK: the opening of a FIFO must not wait for somebody at its other end.
-    const int flags =
-        (allowed == access::read_write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-    all.file = unique_fd{uninterrupted([&] { return ::open(all.path.c_str(), flags); })};
+    constexpr int safely = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    all.file = unique_fd{uninterrupted([&] {
+        return allowed == access::read_write ? ::open(all.path.c_str(), O_RDWR | safely)
+                                             : ::open(all.path.c_str(), O_RDONLY | safely);
+    })};
     if (!all.file) return not_opened(all.path, errno);
     struct stat found{};
     if (::fstat(all.file.get(), &found) != 0) return refused("fstat");

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <iostream>
+#include <set>
+#include <string>
+
+#include <shm/peer_id.hpp>
+#include <shm/result.hpp>
+
+namespace {
+
+using shm::fault;
+using shm::fault_kind;
+using shm::peer_id;
+
+constexpr auto last_kind = static_cast<unsigned>(fault_kind::not_dead);
+
+struct told {
+    fault refused;
+    const char* sentence;
+};
+
+const std::uint64_t peer_12 = peer_id{12, 345}.word();
+const std::uint64_t peer_5 = peer_id{5, 1}.word();
+
+const told every_kind[] = {
+    {{fault_kind::misaligned, 64, 8}, "address: expected a multiple of 64 bytes, found one that is 8 more"},
+    {{fault_kind::too_small, 192, 191}, "region size in bytes: expected at least 192, found 191"},
+    {{fault_kind::too_small, 16, 15, "slots"}, "slots: expected at least 16, found 15"},
+    {{fault_kind::out_of_range, 100, 101}, "offset or length: expected at most 100 bytes, found 101"},
+    {{fault_kind::access_denied, 1, 0, "producer role"},
+     "producer role: expected a writable mapping, found a read-only one"},
+    {{fault_kind::access_denied, 0, EACCES, "open"}, "open: expected permission, found EACCES (Permission denied)"},
+    {{fault_kind::gone, 0, 0}, "file: expected one of that name, found none"},
+    {{fault_kind::gone, peer_5, 0, "process"}, "process: expected peer 5 (incarnation 1), found nobody"},
+    {{fault_kind::gone, peer_5, peer_id{5, 2}.word(), "process"},
+     "process: expected peer 5 (incarnation 1), found peer 5 (incarnation 2)"},
+    {{fault_kind::exists, 0, 1}, "file name: expected a free one, found one that is taken"},
+    {{fault_kind::not_a_regular_file, S_IFREG, S_IFLNK}, "file type: expected a regular file, found a symbolic link"},
+    {{fault_kind::not_a_regular_file, S_IFREG, S_IFIFO}, "file type: expected a regular file, found a FIFO"},
+    {{fault_kind::not_a_regular_file, S_IFREG, S_IFDIR}, "file type: expected a regular file, found a directory"},
+    {{fault_kind::not_a_regular_file, S_IFREG, S_IFSOCK}, "file type: expected a regular file, found a socket"},
+    {{fault_kind::not_a_regular_file, S_IFREG, S_IFCHR},
+     "file type: expected a regular file, found a character device"},
+    {{fault_kind::not_a_regular_file, S_IFREG, S_IFBLK}, "file type: expected a regular file, found a block device"},
+    {{fault_kind::foreign_owner, 1000, 0}, "file owner: expected user 1000, found user 0"},
+    {{fault_kind::permissions, 0644, 0666}, "file mode: expected 0644, found 0666"},
+    {{fault_kind::file_size, 4096, 0}, "file size: expected at least 4096 bytes, found 0"},
+    {{fault_kind::shrink_refused, 8192, 4096}, "new size: expected at least 8192 bytes, found 4096"},
+    {{fault_kind::file_size_limit, 8192, 4096},
+     "file size limit (RLIMIT_FSIZE): expected at least 8192 bytes, found 4096"},
+    {{fault_kind::seals, 7, 2}, "seals: expected seal, shrink, grow, found shrink"},
+    {{fault_kind::seals, 7, 0}, "seals: expected seal, shrink, grow, found none"},
+    {{fault_kind::huge_pages, 2097152, ENOMEM},
+     "huge pages: expected 2097152 bytes, found ENOMEM (Cannot allocate memory)"},
+    {{fault_kind::system_call, 0, ENOMEM, "mmap"}, "mmap: expected success, found ENOMEM (Cannot allocate memory)"},
+    {{fault_kind::system_call, 0, 12345, "mmap"}, "mmap: expected success, found errno 12345 (Unknown error 12345)"},
+    {{fault_kind::not_ready, 2, 1}, "init state: expected 2 (ready), found 1 (being initialised)"},
+    {{fault_kind::not_ready, 2, 7}, "init state: expected 2 (ready), found 7 (no such state)"},
+    {{fault_kind::already_created, 0, 2}, "init state: expected 0 (nothing there), found 2 (ready)"},
+    {{fault_kind::magic, 0x31676e6972737073, 0x7370}, "magic: expected 0x31676e6972737073, found 0x0000000000007370"},
+    {{fault_kind::layout_version, 1, 2}, "layout version: expected 1, found 2"},
+    {{fault_kind::layout_hash, 0xabc, 1}, "layout hash: expected 0x0000000000000abc, found 0x0000000000000001"},
+    {{fault_kind::element_size, 64, 48}, "element size: expected 64 bytes, found 48"},
+    {{fault_kind::element_alignment, 64, 8}, "element alignment: expected 64 bytes, found 8"},
+    {{fault_kind::capacity, 2147483648, 12}, "capacity: expected a power of two up to 2147483648, found 12"},
+    {{fault_kind::positions, 16, 17}, "positions: expected at most 16 apart, found 17"},
+    {{fault_kind::peer_id, 1, 0, "producer role"}, "producer role: expected an id of at least 1, found 0"},
+    {{fault_kind::busy, 0, peer_12, "producer role"},
+     "producer role: expected nobody, found peer 12 (incarnation 345)"},
+    {{fault_kind::not_holder, peer_5, 0, "producer role"},
+     "producer role: expected the dead peer 5 (incarnation 1), found nobody"},
+    {{fault_kind::not_dead, peer_5, peer_5},
+     "process: expected the end of peer 5 (incarnation 1), found peer 5 (incarnation 1) alive"},
+};
+
+TEST(Fault, EveryKindHasASentenceWithBothValues) {
+    std::set<unsigned> seen;
+    for (const auto& [refused, sentence] : every_kind) {
+        seen.insert(static_cast<unsigned>(refused.what));
+        std::cout << refused.sentence() << '\n';
+        EXPECT_EQ(refused.sentence(), sentence);
+    }
+    for (unsigned kind = 0; kind <= last_kind; ++kind) EXPECT_TRUE(seen.contains(kind)) << "kind " << kind;
+}
+
+TEST(Fault, AnyValuesMakeOneSentence) {
+    EXPECT_TRUE(rc::check([](std::uint64_t expected, std::uint64_t found) {
+        const auto kind = static_cast<fault_kind>(*rc::gen::inRange(0U, last_kind + 1));
+        const std::string sentence = fault{kind, expected, found, "subject"}.sentence();
+        RC_ASSERT(sentence.starts_with("subject: expected "));
+        RC_ASSERT(sentence.find(", found ") != sentence.npos);
+        RC_ASSERT(sentence.find_first_of("#\n") == sentence.npos);
+    }));
+}
+
+TEST(FaultDeathTest, DiePrintsTheSentenceAndAborts) {
+    EXPECT_EXIT((fault{fault_kind::element_size, 64, 48}.die()), testing::KilledBySignal(SIGABRT),
+                "^element size: expected 64 bytes, found 48\n$");
+}
+
+TEST(FaultDeathTest, TheValueOfAFaultIsItsSentenceOnStandardError) {
+    const shm::result<int> none = fault{fault_kind::gone, 0, 0};
+    EXPECT_EXIT(static_cast<void>(none.value()), testing::KilledBySignal(SIGABRT),
+                "file: expected one of that name, found none");
+    const shm::result<void> nothing = fault{fault_kind::capacity, 8, 3};
+    EXPECT_EXIT(nothing.value(), testing::KilledBySignal(SIGABRT),
+                "capacity: expected a power of two up to 8, found 3");
+}
+
+}  // namespace
