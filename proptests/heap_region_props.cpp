@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include <shm/heap_region.hpp>
+
+namespace {
+
+using shm::fault;
+using shm::fault_kind;
+using shm::heap_region;
+
+static_assert(std::is_nothrow_move_constructible_v<heap_region> && std::is_nothrow_move_assignable_v<heap_region>);
+static_assert(!std::is_copy_constructible_v<heap_region>);
+
+TEST(HeapRegion, AnySizeIsZeroedAlignedAndWritable) {
+    EXPECT_TRUE(rc::check([] {
+        const auto size_bytes = *rc::gen::inRange<std::size_t>(1, 10'000);
+        {  // Dirty bytes, which the allocator is likely to give out again.
+            const auto used = heap_region::create(size_bytes).value();
+            std::memset(used.region().data(), 0xff, size_bytes);
+        }
+        const auto made = heap_region::create(size_bytes).value();
+        const shm::region view = made.region();
+        RC_ASSERT(view.size_bytes() == size_bytes);
+        RC_ASSERT(view.writable());
+        RC_ASSERT(reinterpret_cast<std::uintptr_t>(view.data()) % shm::cache_line_bytes == 0U);
+        RC_ASSERT(std::all_of(view.data(), view.data() + size_bytes, [](std::byte b) { return b == std::byte{0}; }));
+    }));
+}
+
+TEST(HeapRegion, AMoveHandsTheSameBytesOn) {
+    auto first = heap_region::create(100).value();
+    std::byte* const bytes = first.region().data();
+    bytes[99] = std::byte{42};
+    heap_region second{std::move(first)};
+    auto third = heap_region::create(7).value();
+    third = std::move(second);
+    EXPECT_EQ(third.region().data(), bytes);
+    EXPECT_EQ(third.region().size_bytes(), 100U);
+    EXPECT_EQ(third.region().data()[99], std::byte{42});
+}
+
+TEST(HeapRegion, NoBytesAreRefused) { EXPECT_EQ(heap_region::create(0).error(), (fault{fault_kind::too_small, 1, 0})); }
+
+TEST(HeapRegion, MoreThanThereIsIsRefused) {
+    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
+    for (const std::size_t size_bytes : {most, most - 63, most / 2, most / 2 - 64})
+        EXPECT_EQ(heap_region::create(size_bytes).error(), (fault{fault_kind::system_call, 0, ENOMEM}));
+}
+
+}  // namespace
