@@ -388,7 +388,7 @@ TYPED_TEST(any_sequence_of_calls, agrees_with_a_deque) {
 }
 
 TEST(spsc_ring, stays_in_order_while_narrow_positions_wrap_many_times) {
-    for (const std::uint32_t capacity : {1, 2, 16, 128}) {
+    for (const std::uint32_t capacity : {1u, 2u, 16u, 128u}) {
         ring_under_test<spsc_ring<std::uint64_t, std::uint8_t>> subject{capacity, 250};
         std::uint64_t pushed = 0;
         std::uint64_t popped = 0;
@@ -790,7 +790,7 @@ TEST_F(refusals, create_wants_to_write) {
 }
 
 TEST_F(refusals, create_wants_a_capacity_that_is_a_power_of_two_and_that_positions_can_count) {
-    for (const std::size_t capacity : {0, 3, 6, 15})
+    for (const std::size_t capacity : {0u, 3u, 6u, 15u})
         expect_refused(ring_u64::create(whole, capacity), {fault_kind::capacity, std::uint64_t{1} << 31, capacity},
                        "capacity: expected a power of two up to 2147483648, found " + std::to_string(capacity));
     guarded_bytes larger{header_bytes + 256};
