@@ -73,7 +73,9 @@ inline std::memory_order effective(op kind, std::memory_order written, const std
 }
 
 /// One step of a replayed execution.
+enum class phase : std::uint8_t { before, threads, after };
 struct event {
+    phase when;
     unsigned thread;
     const void* object;   // null for a fence or a pause
     std::string what;     // "store 1", "load 0", "compare-exchange 0 -> 5 fails"
@@ -85,6 +87,7 @@ struct event {
 
 /// The events of an execution that is being replayed, and what its objects are called.
 struct recording {
+    phase now = phase::before;
     std::vector<event> events;
     std::map<const void*, std::string> names;
 

@@ -24,6 +24,7 @@ struct pending_operation {
 };
 inline constexpr unsigned max_threads = 8;
 inline std::array<pending_operation, max_threads> pending;
+inline unsigned steps_begun;  // in this execution, by all threads
 
 /// Where each simulated thread goes when it dies; null while it is immortal.
 inline std::array<std::jmp_buf*, max_threads> deathbed;
@@ -39,13 +40,14 @@ inline void about_to(touch kind, const void* object, const unsigned* version = n
     const unsigned me = this_thread();
     if (deathbed[me] != nullptr && rl::rand(2) != 0) std::longjmp(*std::exchange(deathbed[me], nullptr), 1);
     pending[me] = {object, kind, version, version != nullptr ? *version : 0};
+    ++steps_begun;
 }
 
 inline void record(const void* object, std::string what, std::string order, const std::source_location& at,
                    std::pair<int, unsigned> source = {-1, 0}) {
     if (model::recorder != nullptr)
-        model::recorder->events.push_back(
-            {this_thread(), object, std::move(what), std::move(order), source.first, source.second, at});
+        model::recorder->events.push_back({model::recorder->now, this_thread(), object, std::move(what),
+                                           std::move(order), source.first, source.second, at});
 }
 
 constexpr rl::memory_order to_relacy(std::memory_order order) {

@@ -25,6 +25,7 @@ struct running_search {
     outcome so_far;
     const progress* tell = nullptr;
     std::optional<std::string> script;  // the choices to repeat
+    std::string wrong_script;           // why they cannot be
     std::chrono::steady_clock::time_point began;
 
     [[nodiscard]] double seconds() const {
@@ -82,6 +83,7 @@ public:
         random_ = splitmix64{now.how.seed * 0xd1342543de82ef95 + this->iter_};
         relacy::pending.fill({});
         relacy::deathbed.fill(nullptr);
+        relacy::steps_begun = 0;
         if (with_sleep_sets()) return 0;  // a start commutes with everything
         return this
             ->running_threads[rand_impl(static_cast<unsigned>(this->running_threads_count), rl::sched_type_sched)];
@@ -131,22 +133,34 @@ private:
     unsigned decide(unsigned limit, rl::sched_type type) {
         if (now.script) return scripted(limit);
         if (now.how.kind == search_kind::sampled) return static_cast<unsigned>(random_() % limit);
-        if (!with_sleep_sets()) return base::rand_impl(limit, type);
+        if (!with_sleep_sets()) return branch(limit, type);
         if (redundant_) return 0;
         if (type == rl::sched_type_sched) return awake(limit);
         if (type == rl::sched_type_atomic_load && stored_to_since_pending()) return 0;
-        return base::rand_impl(limit, type);
+        return branch(limit, type);
+    }
+
+    /// The tree's next branch. Whoever comes here again by the same choices must find the same state.
+    unsigned branch(unsigned limit, rl::sched_type type) {
+        const bool fresh = this->stree_depth_ == this->stree_.size();
+        const unsigned choice = base::rand_impl(limit, type);
+        unsigned& remembered = this->stree_[this->stree_depth_ - 1].pad_;
+        unsigned state = relacy::steps_begun;
+        for (const auto& p : relacy::pending) state = state * 8 + static_cast<unsigned>(p.kind);
+        if (fresh) remembered = state;
+        if (remembered != state)
+            relacy::self_check_failed("the same choices lead to the same state", __FILE__, __LINE__);
+        return choice;
     }
 
     unsigned scripted(unsigned limit) {
         const std::size_t at = now.so_far.choices.size();
         const unsigned choice =
             at < now.script->size() ? static_cast<unsigned>(std::string_view{digits}.find((*now.script)[at])) : 0;
-        if (choice >= limit)
-            throw std::invalid_argument("this token is not of this program: choice " + std::to_string(at) +
-                                        ": expected less than " + std::to_string(limit) + ", found " +
-                                        std::to_string(choice));
-        return choice;
+        if (choice < limit) return choice;
+        now.wrong_script = "choice " + std::to_string(at + 1) + " of the token: expected less than " +
+                           std::to_string(limit) + ", found " + std::to_string(choice);
+        relacy::self_check_failed("the token is of this program", __FILE__, __LINE__);
     }
 
     /// Picks a runnable thread that is not asleep.
@@ -162,7 +176,7 @@ private:
             redundant_ = true;
             return 0;
         }
-        const unsigned chosen = count == 1 ? 0 : base::rand_impl(count, rl::sched_type_sched);
+        const unsigned chosen = count == 1 ? 0 : branch(count, rl::sched_type_sched);
         for (unsigned i = 0; i < chosen; ++i) explored_here_ |= 1U << this->running_threads[candidates[i]];
         return candidates[chosen];
     }
@@ -198,19 +212,20 @@ struct suite : rl::test_suite<suite<Threads>, Threads> {
     std::unique_ptr<instance> scenario = now.scenario->make();
 
     void before() {
-        guarded([&] { scenario->before(); });
+        guarded(phase::before, [&] { scenario->before(); });
     }
     void thread(unsigned index) {
-        guarded([&] { scenario->thread(index); });
+        guarded(phase::threads, [&] { scenario->thread(index); });
     }
     void after() {
-        guarded([&] { scenario->after(); });
+        guarded(phase::after, [&] { scenario->after(); });
         scenario.reset();
     }
 
 private:
     template <class Body>
-    static void guarded(Body body) {
+    static void guarded(phase entered, Body body) {
+        if (recorder != nullptr) recorder->now = entered;
         try {
             body();
         } catch (const std::exception& e) {
@@ -225,6 +240,7 @@ std::string words_for(rl::test_result_e result) {
         case rl::test_result_data_race: return "data race";
         case rl::test_result_deadlock: return "deadlock";
         case rl::test_result_livelock: return "no end in sight: a thread waits for what never comes";
+        case rl::test_result_inconsistent_test_suite: return "not deterministic: the same choices led elsewhere";
         case rl::test_result_unitialized_access: return "a read of something never written";
         default: return rl::test_result_str(result);
     }
@@ -248,7 +264,7 @@ void run() {
 }
 
 outcome start(const entry& scenario, const search& how, const progress* tell, std::optional<std::string> script) {
-    now = {&scenario, how, {}, tell, std::move(script), std::chrono::steady_clock::now()};
+    now = {&scenario, how, {}, tell, std::move(script), {}, std::chrono::steady_clock::now()};
     switch (scenario.threads) {
         case 1: run<1>(); break;
         case 2: run<2>(); break;
@@ -294,6 +310,7 @@ outcome replay(const entry& scenario, const search& how, const std::string& choi
     recorder = &into;
     auto result = start(scenario, how, nullptr, choices);
     recorder = nullptr;
+    if (!now.wrong_script.empty()) throw std::invalid_argument(now.wrong_script);
     return result;
 }
 

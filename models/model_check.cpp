@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Runs every scenario of this program under its engine and says what was proven, and how far.
+#include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <orders.hpp>
+#include <set>
+#include <sstream>
+#include <trace.hpp>
+
+namespace shm::model {
+namespace {
+
+enum exit_code : int { passed = 0, failed = 1, wrong_usage = 2, incomplete = 3 };
+
+struct options {
+    bool list = false;
+    std::string only;
+    std::string engine = engine_name();
+    unsigned bound = 3;
+    std::uint64_t random = 0;
+    std::uint64_t seed = 1;
+    double seconds = 120;
+    std::string replay;
+    std::string json;
+    std::string write_orders;
+    std::string compare_orders;
+};
+options chosen;
+
+enum class verdict : std::uint8_t { pass, fail, incomplete };
+
+struct row {
+    const entry* scenario;
+    search how;
+    outcome result;
+    verdict judged;
+    std::string says;
+    std::string token;
+};
+std::vector<row> rows;
+std::vector<orders_report> orders;
+
+/// One line that is rewritten on a terminal, and a line every few seconds elsewhere.
+class progress_line {
+public:
+    void show(const std::string& text) {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - last_ < (on_terminal_ ? std::chrono::milliseconds{100} : std::chrono::milliseconds{5000})) return;
+        last_ = now;
+        std::fprintf(stderr, on_terminal_ ? "\r\033[K%s" : "%s\n", text.c_str());
+        std::fflush(stderr);
+    }
+    void clear() const {
+        if (on_terminal_) std::fputs("\r\033[K", stderr);
+    }
+
+private:
+    bool on_terminal_ = isatty(STDERR_FILENO) != 0;
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+progress_line line;
+
+std::string in_words(const search& how) {
+    switch (how.kind) {
+        case search_kind::complete: return "complete";
+        case search_kind::full: return "full";
+        case search_kind::bounded: return "bounded " + std::to_string(how.bound);
+        case search_kind::sampled: return "sampled";
+    }
+    return "";
+}
+
+search search_for(const entry& scenario) {
+    search how;
+    how.bound = chosen.bound;
+    how.seconds = chosen.seconds;
+    how.seed = chosen.seed;
+    if (scenario.how == form::waits) how.kind = search_kind::bounded;
+    if (chosen.random != 0 && !scenario.is_litmus()) {
+        how.kind = search_kind::sampled;
+        how.executions = chosen.random;
+    }
+    return how;
+}
+
+/// scenario,search,weakening,choices
+std::string token_for(const entry& scenario, const search& how, const std::string& weakened, const outcome& result) {
+    const std::string kind = how.kind == search_kind::complete  ? "c"
+                             : how.kind == search_kind::bounded ? "b" + std::to_string(how.bound)
+                             : how.kind == search_kind::full    ? "f"
+                                                                : "s";
+    return scenario.full_name() + "," + kind + "," + (weakened.empty() ? "-" : weakened) + "," + result.choices;
+}
+
+std::string explain(const entry& scenario, const search& how, const std::string& choices, outcome& result) {
+    recording execution;
+    result = replay(scenario, how, choices, execution);
+    return trace_of(scenario, execution, result);
+}
+
+row judge(const entry& scenario, const search& how, const outcome& result) {
+    row judged{&scenario, how, result, verdict::pass, "PASS", {}};
+    if (result.failed) judged.token = token_for(scenario, how, {}, result);
+    const auto decide = [&](verdict v, std::string says) {
+        judged.judged = v;
+        judged.says = std::move(says);
+    };
+    if (!result.failed && !result.exhausted) {
+        decide(verdict::incomplete, "INCOMPLETE");
+    } else if (!scenario.is_litmus()) {
+        if (result.failed) decide(verdict::fail, "FAIL");
+    } else if (!scenario.litmus_allowed) {
+        decide(result.failed ? verdict::fail : verdict::pass,
+               result.failed ? "FAIL: C++ forbids it, seen" : "PASS: forbidden, never seen");
+    } else if (blind_to(scenario.name)) {
+        decide(result.failed ? verdict::fail : verdict::pass,
+               result.failed ? "FAIL: seen, though listed as not seen" : "PASS: allowed, NOT SEEN by this engine");
+    } else {
+        decide(result.failed ? verdict::pass : verdict::fail,
+               result.failed ? "PASS: allowed, seen" : "FAIL: allowed, not seen: the engine has gone blind");
+    }
+    return judged;
+}
+
+class scenario_test : public testing::Test {
+public:
+    explicit scenario_test(const entry& scenario) : scenario_{scenario} {}
+    void TestBody() override {
+        const search how = search_for(scenario_);
+        const auto result = explore(scenario_, how, [&](const outcome& so_far) {
+            line.show(scenario_.full_name() + ": " + std::to_string(so_far.executions) + " executions, " +
+                      std::to_string(static_cast<int>(so_far.seconds)) + " s");
+        });
+        line.clear();
+        const row& judged = rows.emplace_back(judge(scenario_, how, result));
+        if (judged.judged == verdict::incomplete)
+            ADD_FAILURE() << scenario_.full_name() << ": INCOMPLETE: " << result.executions << " executions in "
+                          << result.seconds << " s did not exhaust the search; --seconds allows more";
+        if (judged.judged != verdict::fail) return;
+        std::string why = judged.says;
+        if (result.failed) {
+            outcome again;
+            why = explain(scenario_, how, result.choices, again) + "\nreplay: --replay " + judged.token;
+        }
+        ADD_FAILURE() << why;
+    }
+
+private:
+    const entry& scenario_;
+};
+
+class orders_test : public testing::Test {
+public:
+    explicit orders_test(std::string family) : family_{std::move(family)} {}
+    void TestBody() override {
+        const auto& report = orders.emplace_back(weaken_every_order(
+            family_, chosen.seconds, [](const std::string& tried) { line.show("without its order: " + tried); }));
+        line.clear();
+        if (report.gave_up) ADD_FAILURE() << family_ << ": INCOMPLETE: a search of a weakening ran out of time";
+        for (const weakening& w : report.weakenings)
+            if (w.killer == nullptr)
+                ADD_FAILURE() << w.token() << " " << w.of.comment << ": NOT NEEDED by any scenario";
+        for (const auto& where : report.never_executed)
+            ADD_FAILURE() << where << ": no scenario executes this ordered operation";
+    }
+
+private:
+    std::string family_;
+};
+
+bool selected(const entry& scenario) {
+    return chosen.only.empty() || scenario.full_name().find(chosen.only) != std::string::npos;
+}
+
+void register_tests() {
+    std::set<std::string> whole;
+    for (const entry& scenario : scenarios())
+        if (!scenario.is_litmus()) whole.insert(scenario.family);
+    for (const entry& scenario : scenarios()) {
+        if (!selected(scenario)) {
+            whole.erase(scenario.family);
+            continue;
+        }
+        testing::RegisterTest(scenario.family.c_str(), scenario.full_name().c_str(), nullptr, nullptr, __FILE__,
+                              __LINE__, [&scenario]() -> testing::Test* { return new scenario_test{scenario}; });
+    }
+    if (chosen.random != 0) return;
+    for (const auto& family : whole)
+        testing::RegisterTest(family.c_str(), "every_order_is_needed", nullptr, nullptr, __FILE__, __LINE__,
+                              [family]() -> testing::Test* { return new orders_test{family}; });
+}
+
+void print_table() {
+    std::size_t width = 8;
+    for (const row& r : rows) width = std::max(width, r.scenario->full_name().size());
+    std::printf("%-*s  threads  engine  executions  search       seconds  verdict\n", static_cast<int>(width),
+                "scenario");
+    for (const row& r : rows)
+        std::printf("%-*s  %7u  %-6s  %10llu  %-9s  %9.2f  %s\n", static_cast<int>(width),
+                    r.scenario->full_name().c_str(), r.scenario->threads, engine_name(),
+                    static_cast<unsigned long long>(r.result.executions), in_words(r.how).c_str(), r.result.seconds,
+                    r.says.c_str());
+    for (const orders_report& report : orders) {
+        const auto killed = std::count_if(report.weakenings.begin(), report.weakenings.end(),
+                                          [](const weakening& w) { return w.killer != nullptr; });
+        std::printf("%s: %zu memory orders weakened one step, %td killed (docs/orders.md)\n", report.family.c_str(),
+                    report.weakenings.size(), killed);
+    }
+    std::printf(
+        "complete: every interleaving and every value that the engine's model lets a load see. bounded n: all "
+        "with at most n preemptions.\nsampled: that many at random. Litmus rows say what the engine cannot "
+        "see.\n");
+}
+
+/// One hash over all that a verdict depends on, so that a report can be told from a stale one.
+std::string content_hash() {
+    namespace fs = std::filesystem;
+    const fs::path root{SHM_SOURCE_DIR};
+    std::vector<fs::path> files;
+    for (const char* folder : {"core", "atomics", "models"})
+        for (const auto& found : fs::recursive_directory_iterator{root / folder})
+            if (found.is_regular_file()) files.push_back(found.path());
+    std::sort(files.begin(), files.end());
+    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
+    EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+    for (const auto& path : files) {
+        std::ostringstream content;
+        content << fs::relative(path, root).generic_string() << '\n' << std::ifstream{path}.rdbuf();
+        const std::string bytes = content.str();
+        EVP_DigestUpdate(context.get(), bytes.data(), bytes.size());
+    }
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned size = 0;
+    EVP_DigestFinal_ex(context.get(), digest.data(), &size);
+    std::string hex;
+    for (unsigned i = 0; i < size; ++i) {
+        std::array<char, 3> two{};
+        std::snprintf(two.data(), two.size(), "%02x", digest[i]);
+        hex += two.data();
+    }
+    return hex;
+}
+
+nlohmann::ordered_json as_json() {
+    nlohmann::ordered_json report;
+    report["content_sha256"] = content_hash();
+    report["engine"] = engine_name();
+    report["compiler"] = __VERSION__;
+    for (const row& r : rows)
+        report["scenarios"].push_back({{"family", r.scenario->family},
+                                       {"scenario", r.scenario->full_name()},
+                                       {"holds", r.scenario->holds},
+                                       {"threads", r.scenario->threads},
+                                       {"search", in_words(r.how)},
+                                       {"executions", r.result.executions},
+                                       {"redundant", r.result.redundant},
+                                       {"exhausted", r.result.exhausted},
+                                       {"seconds", r.result.seconds},
+                                       {"verdict", r.says},
+                                       {"why", r.result.why},
+                                       {"replay", r.token}});
+    for (const orders_report& family : orders)
+        for (const weakening& w : family.weakenings) {
+            const bool killed = w.killer != nullptr;
+            report["weakenings"].push_back(
+                {{"family", family.family},
+                 {"site", w.of.name()},
+                 {"edge", w.of.comment},
+                 {"order", name_of(w.of.where.order)},
+                 {"weakened_to", name_of(w.to)},
+                 {"killed_by", killed ? w.killer->full_name() : ""},
+                 {"why", killed ? w.how.why : ""},
+                 {"executions", w.how.executions},
+                 {"replay", killed ? token_for(*w.killer, search{}, w.token(), w.how) : ""}});
+        }
+    return report;
+}
+
+std::string read_file(const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream{path}.rdbuf();
+    return text.str();
+}
+
+/// False, and one sentence, when the file cannot be written whole.
+bool write_file(const std::string& path, const std::string& text) {
+    std::ofstream file{path};
+    file << text << std::flush;
+    if (file) return true;
+    std::fprintf(stderr, "%s: expected a file that can be written, found %s\n", path.c_str(), std::strerror(errno));
+    return false;
+}
+
+int replay_token(const std::string& token) {
+    std::vector<std::string> parts;
+    std::istringstream text{token};
+    for (std::string part; std::getline(text, part, ',');) parts.push_back(part);
+    if (parts.size() == 3) parts.emplace_back();
+    if (parts.size() != 4) {
+        std::fprintf(stderr, "--replay: expected scenario,search,weakening,choices, found \"%s\"\n", token.c_str());
+        return wrong_usage;
+    }
+    const auto found = std::find_if(scenarios().begin(), scenarios().end(),
+                                    [&](const entry& scenario) { return scenario.full_name() == parts[0]; });
+    if (found == scenarios().end()) {
+        std::fprintf(stderr, "--replay: expected a scenario of --list, found \"%s\"\n", parts[0].c_str());
+        return wrong_usage;
+    }
+    search how;
+    switch (parts[1].empty() ? '?' : parts[1][0]) {
+        case 'c': how.kind = search_kind::complete; break;
+        case 'f': how.kind = search_kind::full; break;
+        case 's': how.kind = search_kind::sampled; break;
+        case 'b':
+            how.kind = search_kind::bounded;
+            how.bound = static_cast<unsigned>(std::strtoul(parts[1].c_str() + 1, nullptr, 10));
+            break;
+        default:
+            std::fprintf(stderr, "--replay: expected the search c, f, s or b followed by its bound, found \"%s\"\n",
+                         parts[1].c_str());
+            return wrong_usage;
+    }
+    try {
+        if (parts[2] != "-") weaken(parts[2], sites_of(found->family, chosen.seconds));
+        outcome result;
+        std::printf("%s", explain(*found, how, parts[3], result).c_str());
+        std::printf("\n%s\n", result.failed ? "FAIL, as the token promised" : "PASS: this execution does not fail");
+        return result.failed ? failed : passed;
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "--replay: %s\n", e.what());
+        return wrong_usage;
+    }
+}
+
+int conclude() {
+    bool any_failed = false, any_incomplete = false;
+    for (const row& r : rows) {
+        any_failed = any_failed || r.judged == verdict::fail;
+        any_incomplete = any_incomplete || r.judged == verdict::incomplete;
+    }
+    for (const orders_report& report : orders) {
+        for (const weakening& w : report.weakenings) any_failed = any_failed || w.killer == nullptr;
+        any_failed = any_failed || !report.never_executed.empty();
+        any_incomplete = any_incomplete || report.gave_up;
+    }
+    if (!chosen.json.empty() && !write_file(chosen.json, as_json().dump(2) + "\n")) any_failed = true;
+    const bool sharded = std::getenv("GTEST_TOTAL_SHARDS") != nullptr;
+    if (!orders.empty() && !sharded) {
+        const std::string page = as_markdown(orders);
+        if (!chosen.write_orders.empty() && !write_file(chosen.write_orders, page)) any_failed = true;
+        if (!chosen.compare_orders.empty() && chosen.only.empty() && read_file(chosen.compare_orders) != page) {
+            std::printf("%s: expected what this run found, found another text; `make orders` writes it\n",
+                        chosen.compare_orders.c_str());
+            any_failed = true;
+        }
+    }
+    return any_failed ? failed : any_incomplete ? incomplete : passed;
+}
+
+int run(int argc, char** argv) {
+    testing::InitGoogleTest(&argc, argv);
+    CLI::App app{
+        "Runs every scenario under its engine and says what was proven, and how far.\n"
+        "Exit status: 0 all passed, 1 something failed, 2 wrong usage, 3 nothing failed but a search was "
+        "incomplete.\nGTEST_TOTAL_SHARDS and GTEST_SHARD_INDEX spread the scenarios over machines."};
+    app.add_flag("--list", chosen.list, "List the scenarios and what must always hold in each");
+    app.add_option("--only", chosen.only, "Only scenarios whose name contains this");
+    app.add_option("--engine", chosen.engine, "The engine")->check(CLI::IsMember({std::string{engine_name()}}));
+    app.add_option("--bound", chosen.bound, "Preemptions, for scenarios that wait");
+    app.add_option("--random", chosen.random, "Sample this many executions instead of searching");
+    app.add_option("--seed", chosen.seed, "Of the sample");
+    app.add_option("--seconds", chosen.seconds, "For each search; then it is INCOMPLETE")->check(CLI::PositiveNumber);
+    app.add_option("--replay", chosen.replay, "Show the one execution that this token stands for");
+    app.add_option("--json", chosen.json, "Write a report here");
+    app.add_option("--write-orders", chosen.write_orders, "Write what docs/orders.md must say here");
+    app.add_option("--compare-orders", chosen.compare_orders, "Fail unless this file says what was found");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e) == 0 ? passed : wrong_usage;
+    }
+    if (!chosen.replay.empty()) return replay_token(chosen.replay);
+    if (chosen.list) {
+        for (const entry& scenario : scenarios())
+            if (selected(scenario))
+                std::printf("%-46s %u threads  %s\n", scenario.full_name().c_str(), scenario.threads, scenario.holds);
+        return passed;
+    }
+    if (std::none_of(scenarios().begin(), scenarios().end(), selected)) {
+        std::fprintf(stderr, "--only: expected part of a scenario's name (--list shows them), found \"%s\"\n",
+                     chosen.only.c_str());
+        return wrong_usage;
+    }
+    GTEST_FLAG_SET(brief, true);
+    register_tests();
+    const int broken = RUN_ALL_TESTS();
+    print_table();
+    const int verdict = conclude();
+    if (verdict == passed && broken != 0) return failed;
+    std::printf("%s\n", verdict == passed ? "PASS" : verdict == failed ? "FAIL" : "INCOMPLETE");
+    return verdict;
+}
+
+}  // namespace
+}  // namespace shm::model
+
+int main(int argc, char** argv) { return shm::model::run(argc, argv); }

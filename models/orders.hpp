@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+// Every memory order is needed: each ordered site of the library is run one step weaker, and some scenario must fail.
+#include <string>
+#include <vector>
+
+#include <search.hpp>
+
+namespace shm::model {
+
+/// A site under a name that survives edits elsewhere: "spsc_ring_raw::producer::try_push#2".
+struct named_site {
+    std::string function;
+    unsigned ordinal;  // among the atomic operations of that function, from 1
+    site where;
+    std::string comment;
+
+    [[nodiscard]] std::string name() const { return function + "#" + std::to_string(ordinal); }
+};
+
+struct weakening {
+    named_site of;
+    std::memory_order to;
+    const entry* killer = nullptr;  // the first scenario that fails without the order; null: none does
+    outcome how;
+
+    /// "spsc_ring_raw::producer::try_push#2=relaxed", as in a replay token.
+    [[nodiscard]] std::string token() const { return of.name() + "=" + name_of(to); }
+};
+
+struct orders_report {
+    std::string family;
+    std::vector<weakening> weakenings;
+    std::vector<named_site> relaxed;
+    std::vector<std::string> never_executed;  // ordered lines of the same files that no scenario reaches
+    bool gave_up = false;                     // some search ran out of time
+};
+
+/// Runs the complete searches of a family once as written, to meet its sites, and once for each weakening.
+[[nodiscard]] orders_report weaken_every_order(const std::string& family, double seconds_each,
+                                               const std::function<void(const std::string&)>& tell);
+
+/// The sites of the library that the family's scenarios execute, in the order of the source.
+[[nodiscard]] std::vector<named_site> sites_of(const std::string& family, double seconds_each);
+
+/// Makes the weakening that `token` names take effect; an empty token makes all orders as written again. Throws
+/// std::invalid_argument when there is no such site.
+void weaken(const std::string& token, const std::vector<named_site>& known);
+
+/// docs/orders.md.
+[[nodiscard]] std::string as_markdown(const std::vector<orders_report>& reports);
+
+}  // namespace shm::model

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Checks the engine itself: what the complete search leaves out, it must leave out without loss; what it says of a
+// search must be so; and what it calls a token must replay.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <optional>
+#include <random>
+#include <search.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace shm::model {
+namespace {
+
+using enum std::memory_order;
+using A = engine_atomics;
+
+/// A random program: a few threads, each a few operations on two words and a plain cell.
+struct step {
+    enum kind : unsigned char { load, store, add, exchange, compare, fence, read_cell, write_cell } what;
+    unsigned location;
+    int operand;
+    std::memory_order order;
+};
+using program = std::vector<std::vector<step>>;
+
+constexpr unsigned locations = 2;
+
+program random_program(std::mt19937& random, bool with_cell) {
+    const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
+    const auto pick = [&](auto... orders) {
+        const std::array all{orders...};
+        return all[below(all.size())];
+    };
+    program threads(2 + below(2));
+    for (auto& steps : threads) {
+        steps.resize(threads.size() == 2 ? 2 + below(3) : 1 + below(2));
+        for (step& s : steps) {
+            s.what = static_cast<step::kind>(below(with_cell ? 8 : 6));
+            s.location = below(locations);
+            s.operand = 1 + static_cast<int>(below(3));
+            switch (s.what) {
+                case step::load: s.order = pick(relaxed, acquire, seq_cst); break;
+                case step::store: s.order = pick(relaxed, release, seq_cst); break;
+                case step::fence: s.order = pick(acquire, release, acq_rel, seq_cst); break;
+                default: s.order = pick(relaxed, acquire, release, acq_rel, seq_cst); break;
+            }
+        }
+    }
+    return threads;
+}
+
+const program* running;
+std::set<std::string>* outcomes;
+
+class interpreted final : public instance {
+public:
+    void before() override {
+        for (auto& w : words_) w.emplace(0);
+    }
+    void thread(unsigned index) override {
+        for (const step& s : (*running)[index]) {
+            auto& word = *words_[s.location];
+            switch (s.what) {
+                case step::load: saw(index, word.load(s.order)); break;
+                case step::store: word.store(s.operand, s.order); break;
+                case step::add: saw(index, word.fetch_add(s.operand, s.order)); break;
+                case step::exchange: saw(index, word.exchange(s.operand, s.order)); break;
+                case step::compare: {
+                    int expected = s.operand - 1;
+                    saw(index, word.compare_exchange_strong(expected, s.operand, s.order, relaxed) ? 100 : expected);
+                    break;
+                }
+                case step::fence: A::fence(s.order); break;
+                case step::read_cell: saw(index, cell_.read()); break;
+                case step::write_cell: cell_.write(s.operand); break;
+            }
+        }
+    }
+    void after() override {
+        std::string outcome;
+        for (const auto& mine : seen_) outcome += mine + "|";
+        for (auto& w : words_) outcome += std::to_string(w->load(relaxed)) + " ";
+        outcomes->insert(outcome);
+    }
+
+private:
+    void saw(unsigned index, int value) { seen_[index] += std::to_string(value) + " "; }
+
+    std::array<std::optional<A::atomic<int>>, locations> words_;
+    A::cell<int> cell_;
+    std::array<std::string, 3> seen_;
+};
+
+struct all_of_it {
+    std::set<std::string> outcomes;
+    outcome result;
+};
+
+all_of_it run(const program& p, search_kind kind, unsigned bound = 3) {
+    all_of_it all;
+    running = &p;
+    outcomes = &all.outcomes;
+    const entry scenario{"engine", "random", form::tries, static_cast<unsigned>(p.size()), "", false, [] {
+                             return std::make_unique<interpreted>();
+                         }};
+    search how;
+    how.kind = kind;
+    how.bound = bound;
+    how.seconds = 20;
+    all.result = explore(scenario, how);
+    return all;
+}
+
+TEST(engine, the_complete_search_sees_every_outcome_of_the_full_one) {
+    std::mt19937 random{20240521};
+    std::uint64_t complete = 0, full = 0;
+    constexpr int programs = 300;
+    for (int i = 0; i < programs; ++i) {
+        const program p = random_program(random, false);
+        const auto everything = run(p, search_kind::full);
+        const auto reduced = run(p, search_kind::complete);
+        ASSERT_TRUE(everything.result.exhausted && reduced.result.exhausted) << "program " << i;
+        ASSERT_EQ(everything.outcomes, reduced.outcomes) << "program " << i;
+        complete += reduced.result.executions;
+        full += everything.result.executions;
+    }
+    std::printf("%d programs: %llu executions in full, %llu with sleep sets\n", programs,
+                static_cast<unsigned long long>(full), static_cast<unsigned long long>(complete));
+    EXPECT_LT(complete * 4, full);
+}
+
+TEST(engine, the_complete_search_finds_a_race_whenever_the_full_one_does) {
+    std::mt19937 random{7};
+    int racy = 0;
+    constexpr int programs = 300;
+    for (int i = 0; i < programs; ++i) {
+        const program p = random_program(random, true);
+        const bool expected = run(p, search_kind::full).result.failed;
+        ASSERT_EQ(expected, run(p, search_kind::complete).result.failed) << "program " << i;
+        racy += expected;
+    }
+    EXPECT_GT(racy, programs / 10);
+    EXPECT_LT(racy, programs);
+}
+
+TEST(engine, a_large_bound_is_no_bound) {
+    std::mt19937 random{11};
+    for (int i = 0; i < 100; ++i) {
+        const program p = random_program(random, false);
+        ASSERT_EQ(run(p, search_kind::full).outcomes, run(p, search_kind::bounded, 100).outcomes) << "program " << i;
+    }
+}
+
+TEST(engine, no_bound_at_all_still_runs_each_thread_first) {
+    const program p{{{step::store, 0, 1, relaxed}, {step::load, 1, 0, relaxed}},
+                    {{step::store, 1, 1, relaxed}, {step::load, 0, 0, relaxed}}};
+    EXPECT_GE(run(p, search_kind::bounded, 0).outcomes.size(), 2U);
+}
+
+/// Two threads each add once, without atomicity; a scenario that must fail.
+class lost_update final : public instance {
+public:
+    void before() override {}
+    void thread(unsigned) override { word_.store(word_.load(relaxed) + 1, relaxed); }
+    void after() override { check(word_.load(relaxed) == 2); }
+
+private:
+    A::atomic<int> word_{0};
+};
+
+/// A thread waits for what never comes.
+class waits_for_ever final : public instance {
+public:
+    void before() override {}
+    void thread(unsigned index) override {
+        if (index == 0)
+            (void)A::await(word_, acquire, [](int seen) { return seen == 1; });
+        else
+            word_.store(2, release);
+    }
+    void after() override {}
+
+private:
+    A::atomic<int> word_{0};
+};
+
+/// Not the same in each execution.
+class not_deterministic final : public instance {
+public:
+    void before() override {}
+    void thread(unsigned) override {
+        static unsigned runs = 0;
+        for (unsigned left = 1 + ++runs % 3; left != 0; --left) word_.store(1, relaxed);
+    }
+    void after() override {}
+
+private:
+    A::atomic<int> word_{0};
+};
+
+template <class Instance>
+entry scenario_of(unsigned threads) {
+    return {"engine", "check", form::tries, threads, "", false, [] { return std::make_unique<Instance>(); }};
+}
+
+class every_kind : public testing::TestWithParam<search_kind> {};
+
+TEST_P(every_kind, a_failure_replays_from_its_choices) {
+    search how;
+    how.kind = GetParam();
+    const auto scenario = scenario_of<lost_update>(2);
+    const auto found = explore(scenario, how);
+    ASSERT_TRUE(found.failed);
+    recording execution;
+    const auto again = replay(scenario, how, found.choices, execution);
+    EXPECT_TRUE(again.failed);
+    EXPECT_EQ(again.executions, 1U);
+    EXPECT_EQ(again.why, found.why);
+    EXPECT_EQ(execution.events.size(), 5U);  // two loads, two stores, and the load of the check
+}
+INSTANTIATE_TEST_SUITE_P(engine, every_kind,
+                         testing::Values(search_kind::complete, search_kind::full, search_kind::bounded,
+                                         search_kind::sampled));
+
+TEST(engine, a_wait_for_what_never_comes_is_a_failure) {
+    search how;
+    how.kind = search_kind::bounded;
+    const auto found = explore(scenario_of<waits_for_ever>(2), how);
+    EXPECT_TRUE(found.failed);
+    EXPECT_EQ(found.why, "no end in sight: a thread waits for what never comes");
+}
+
+TEST(engine, a_wait_in_a_complete_search_is_refused_not_pruned) {
+    EXPECT_TRUE(explore(scenario_of<waits_for_ever>(2), search{}).failed);
+}
+
+TEST(engine, a_scenario_that_is_not_deterministic_is_a_failure) {
+    const auto found = explore(scenario_of<not_deterministic>(2), search{});
+    EXPECT_EQ(found.why, "not deterministic: the same choices led elsewhere");
+}
+
+TEST(engine, a_search_that_ran_out_of_time_does_not_say_exhausted) {
+    std::mt19937 random{3};
+    program p(3, std::vector<step>(6, step{step::add, 0, 1, relaxed}));
+    running = &p;
+    std::set<std::string> ignored;
+    outcomes = &ignored;
+    search how;
+    how.kind = search_kind::full;
+    how.seconds = 0.05;
+    const entry scenario{"engine", "large", form::tries, 3, "", false, [] { return std::make_unique<interpreted>(); }};
+    const auto cut_off = explore(scenario, how);
+    EXPECT_FALSE(cut_off.failed);
+    EXPECT_FALSE(cut_off.exhausted);
+}
+
+TEST(engine, a_token_of_another_program_is_refused) {
+    recording execution;
+    EXPECT_THROW((void)replay(scenario_of<lost_update>(2), search{}, "zzz", execution), std::invalid_argument);
+}
+
+TEST(engine, sampling_is_not_the_same_execution_again_and_again) {
+    const program p{{{step::store, 0, 1, relaxed}, {step::load, 1, 0, relaxed}},
+                    {{step::store, 1, 1, relaxed}, {step::load, 0, 0, relaxed}}};
+    EXPECT_EQ(run(p, search_kind::sampled).outcomes, run(p, search_kind::full).outcomes);
+}
+
+}  // namespace
+}  // namespace shm::model
+
+int main(int argc, char** argv) {
+    testing::InitGoogleTest(&argc, argv);
+    return RUN_ALL_TESTS();
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+#include <string>
+
+#include <search.hpp>
+
+namespace shm::model {
+
+/// A recorded execution as a table: a column per thread, and for each step the named word, what was done, the order, the
+/// [edge], where a value came from and how stale it was, and the line of source.
+[[nodiscard]] std::string trace_of(const entry& scenario, const recording& execution, const outcome& how_it_ended);
+
+}  // namespace shm::model
