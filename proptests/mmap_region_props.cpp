@@ -151,7 +151,7 @@ TEST(MmapRegion, CreateMakesAFileOfThatSizeWithStorageAndZeroes) {
 
 TEST(MmapRegion, TheModeIs0600WhateverTheUmask) {
     const temporary_directory directory;
-    for (const mode_t mask : {0, 022, 0277, 0777}) {
+    for (const mode_t mask : {0U, 022U, 0277U, 0777U}) {
         const std::string path = directory / std::to_string(mask);
         const mode_t before = umask(mask);
         const auto made = mmap_region::create(path, 1);
