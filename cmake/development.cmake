@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Everything that is not the library: proofs, examples, benchmarks. None of it is there when this is a subproject.
+# What proofs, examples and benchmarks need. None of it is looked for when this is a subproject.
 
 set(SHM_PROOFS auto CACHE STRING "Proofs to build: none, those whose tools are installed (auto), or all (required)")
 set_property(CACHE SHM_PROOFS PROPERTY STRINGS none auto required)
@@ -14,60 +14,49 @@ target_link_libraries(shm_primitives PRIVATE $<BUILD_INTERFACE:shm_warnings>)
 set_target_properties(shm_primitives PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)  # each compiles alone
 
 find_package(Threads REQUIRED)
+find_package(OpenSSL QUIET COMPONENTS Crypto)
+find_package(CLI11 QUIET)
 
-function(shm_missing what consequence remedy)
-  set(severity WARNING)
-  if(SHM_PROOFS STREQUAL required)
-    set(severity FATAL_ERROR)
+# shm_missing(CONSEQUENCE REMEDY NAME FOUND [NAME FOUND]...): says which of the tools were not found, if any.
+function(shm_missing consequence remedy)
+  set(missing)
+  while(ARGN)
+    list(POP_FRONT ARGN name found)
+    if(NOT found)
+      list(APPEND missing ${name})
+    endif()
+  endwhile()
+  if(missing)
+    list(JOIN missing ", " missing)
+    set(severity WARNING)
+    if(SHM_PROOFS STREQUAL required)
+      set(severity FATAL_ERROR)
+    endif()
+    message(${severity} "${missing} not found: ${consequence}; ${remedy} (ci/deps.sh does, on Debian and Ubuntu)")
   endif()
-  message(${severity} "${what} not found: ${consequence}; ${remedy} (ci/deps.sh does, on Debian and Ubuntu)")
 endfunction()
 
-add_subdirectory(examples)
-if(EXISTS ${PROJECT_SOURCE_DIR}/bench/CMakeLists.txt)
-  add_subdirectory(bench)
-endif()
-if(SHM_PROOFS STREQUAL none)
-  return()
-endif()
+shm_missing("the example send_file is not built" "install libssl-dev and libcli11-dev"
+  OpenSSL "${OpenSSL_FOUND}" CLI11 "${CLI11_FOUND}")
 
-enable_testing()
-find_package(GTest QUIET)
-if(NOT GTest_FOUND)
-  shm_missing(GoogleTest "properties, models and stress tests are not built" "install libgtest-dev")
-endif()
-find_package(rapidcheck QUIET)
-if(NOT rapidcheck_FOUND)
-  shm_missing(RapidCheck "properties are not built" "install librapidcheck-dev")
-endif()
-find_path(SHM_RELACY_INCLUDE relacy/relacy.hpp HINTS ${SHM_RELACY_DIR})
-if(NOT SHM_RELACY_INCLUDE)
-  shm_missing(Relacy "models are not built" "set SHM_RELACY_DIR or install relacy-dev")
-endif()
+if(NOT SHM_PROOFS STREQUAL none)
+  enable_testing()
+  find_package(GTest QUIET)
+  find_package(rapidcheck QUIET)
+  find_package(nlohmann_json QUIET)
+  find_path(SHM_RELACY_INCLUDE relacy/relacy.hpp HINTS ${SHM_RELACY_DIR})
 
-# shm::model: the checkers' layers behind the same names, for those who check protocols of their own as well.
-add_library(shm_model INTERFACE)
-add_library(shm::model ALIAS shm_model)
-target_link_libraries(shm_model INTERFACE shm_primitives)
-if(SHM_RELACY_INCLUDE)
-  target_include_directories(shm_model SYSTEM INTERFACE ${SHM_RELACY_INCLUDE})
-endif()
+  shm_missing("properties, models and stress tests are not built" "install libgtest-dev" GoogleTest "${GTest_FOUND}")
+  shm_missing("properties are not built" "install librapidcheck-dev" RapidCheck "${rapidcheck_FOUND}")
+  shm_missing("models are not built" "set SHM_RELACY_DIR or install relacy-dev" Relacy "${SHM_RELACY_INCLUDE}")
+  shm_missing("models are not built" "install libcli11-dev, nlohmann-json3-dev and libssl-dev"
+    CLI11 "${CLI11_FOUND}" nlohmann-json "${nlohmann_json_FOUND}" OpenSSL "${OpenSSL_FOUND}")
 
-include(cmake/shm_primitive.cmake)
-
-# Until all three proofs of each are there: whatever there is.
-file(GLOB found RELATIVE ${PROJECT_SOURCE_DIR}/proptests CONFIGURE_DEPENDS proptests/*.cpp)
-foreach(name IN LISTS found)
-  string(REPLACE .cpp "" name ${name})
-  shm_test(${name})
-endforeach()
-file(GLOB found RELATIVE ${PROJECT_SOURCE_DIR}/sanitizers CONFIGURE_DEPENDS sanitizers/*_stress.cpp)
-foreach(name IN LISTS found)
-  string(REPLACE .cpp "" name ${name})
-  shm_stress(${name})
-endforeach()
-
-# Not part of `all`: under another name than model-check's own preset they are seldom wanted, and take long to compile.
-if(EXISTS ${PROJECT_SOURCE_DIR}/models/CMakeLists.txt AND GTest_FOUND AND SHM_RELACY_INCLUDE)
-  add_subdirectory(models EXCLUDE_FROM_ALL)
+  # shm::model: the checkers' layers behind the same names, for those who check protocols of their own as well.
+  add_library(shm_model INTERFACE)
+  add_library(shm::model ALIAS shm_model)
+  target_link_libraries(shm_model INTERFACE shm_primitives)
+  if(SHM_RELACY_INCLUDE)
+    target_include_directories(shm_model SYSTEM INTERFACE ${SHM_RELACY_INCLUDE})
+  endif()
 endif()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The proofs: what `cmake --build --target props` or `stress` builds, `ctest -L props` or `-L stress` runs.
 
-add_custom_target(props)
-add_custom_target(stress)
+if(NOT SHM_PROOFS STREQUAL none)
+  add_custom_target(props)
+  add_custom_target(stress)
+endif()
 
 # An executable of GoogleTest cases, each a test of its own with that label. One that hangs is killed, and fails.
 function(shm_test_executable name label)
@@ -27,12 +29,6 @@ function(shm_test name)
   target_link_options(${name} PRIVATE ${arg_WRAP})
 endfunction()
 
-# shm_stress(NAME): sanitizers/NAME.cpp.
-function(shm_stress name)
-  if(GTest_FOUND)
-    shm_test_executable(${name} stress SOURCES ${PROJECT_SOURCE_DIR}/sanitizers/${name}.cpp)
-  endif()
-endfunction()
 
 # shm_primitive(NAME): a primitive and its three proofs, none of which may be missing. models/CMakeLists.txt reads the
 # names from the property SHM_PRIMITIVES.
@@ -44,6 +40,8 @@ function(shm_primitive name)
     endif()
   endforeach()
   shm_test(${name}_props)
-  shm_stress(${name}_stress)
+  if(GTest_FOUND)
+    shm_test_executable(${name}_stress stress SOURCES ${PROJECT_SOURCE_DIR}/sanitizers/${name}_stress.cpp)
+  endif()
   set_property(GLOBAL APPEND PROPERTY SHM_PRIMITIVES ${name})
 endfunction()
