@@ -101,6 +101,8 @@ holds "shellcheck of ${#scripts[@]} scripts" shellcheck "${scripts[@]}"
 if [[ ${1-} == --tidy ]]; then
     tidy=$(newest clang-tidy)
     cmake --preset lint --log-level=ERROR >/dev/null
+    holds "each header compiles alone" \
+        cmake --build --preset lint --parallel "$(nproc)" --target all_verify_interface_header_sets
     printf 'int BadName = 0;\n' >"$samples/bad.cpp"
     refuses "readability-identifier-naming" "$tidy" --config-file=.clang-tidy --quiet "$samples/bad.cpp" -- -std=c++20
     holds "clang-tidy of every source" "${tidy/clang-tidy/run-clang-tidy}" -clang-tidy-binary "$tidy" -p build/lint -quiet \
