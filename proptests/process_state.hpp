@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -41,7 +44,7 @@ inline bool left_out_of_core_dumps(const void* address) {
     return false;
 }
 
-/// Starts a child that runs `body` and exits with what it returns.
+/// Starts a child that runs `body` and exits with what it returns. It does not outlive a test that is killed.
 template <class Body>
 pid_t start_child(Body body) {
     std::fflush(nullptr);
@@ -50,7 +53,10 @@ pid_t start_child(Body body) {
         std::perror("fork");
         std::abort();
     }
-    if (child == 0) _exit(body());
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        _exit(body());
+    }
     return child;
 }
 

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// shm_test(proof_of_death_props WRAP open waitid waitpid ppoll syscall)
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <rapidcheck.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <shm/heap_region.hpp>
+#include <shm/memfd_region.hpp>
+#include <shm/proof_of_death.hpp>
+#include <shm/spsc_ring.hpp>
+
+#include "failing_call.hpp"
+#include "process_state.hpp"
+
+namespace {
+
+failing_call failing_open, failing_waitid, failing_waitpid, failing_ppoll, failing_syscall;
+
+}  // namespace
+
+// The linker sends each call of f to __wrap_f, and knows the f of the C library as __real_f.
+int real_open(const char* path, int flags, mode_t mode) asm("__real_open");
+int wrapped_open(const char* path, int flags, mode_t mode) asm("__wrap_open");
+int wrapped_open(const char* path, int flags, mode_t mode) {
+    return failing_open.fails() ? -1 : real_open(path, flags, mode);
+}
+int real_waitid(idtype_t type, id_t id, siginfo_t* info, int options) asm("__real_waitid");
+int wrapped_waitid(idtype_t type, id_t id, siginfo_t* info, int options) asm("__wrap_waitid");
+int wrapped_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
+    return failing_waitid.fails() ? -1 : real_waitid(type, id, info, options);
+}
+pid_t real_waitpid(pid_t pid, int* status, int options) asm("__real_waitpid");
+pid_t wrapped_waitpid(pid_t pid, int* status, int options) asm("__wrap_waitpid");
+pid_t wrapped_waitpid(pid_t pid, int* status, int options) {
+    return failing_waitpid.fails() ? -1 : real_waitpid(pid, status, options);
+}
+int real_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) asm("__real_ppoll");
+int wrapped_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) asm("__wrap_ppoll");
+int wrapped_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+    return failing_ppoll.fails() ? -1 : real_ppoll(fds, count, timeout, mask);
+}
+long real_syscall(long number, long a, long b, long c, long d, long e, long f) asm("__real_syscall");
+long wrapped_syscall(long number, long a, long b, long c, long d, long e, long f) asm("__wrap_syscall");
+long wrapped_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    const bool ours = number == SYS_pidfd_open || number == SYS_pidfd_send_signal;
+    return ours && failing_syscall.fails() ? -1 : real_syscall(number, a, b, c, d, e, f);
+}
+
+namespace {
+
+using namespace std::chrono_literals;
+using shm::deadline;
+using shm::fault;
+using shm::fault_kind;
+using shm::peer_id;
+using shm::process_watch;
+using ring = shm::spsc_ring<std::uint64_t>;
+
+fault system_call(int error) { return {fault_kind::system_call, 0, static_cast<std::uint64_t>(error)}; }
+fault no_permission(int error) { return {fault_kind::access_denied, 0, static_cast<std::uint64_t>(error)}; }
+fault gone(peer_id expected, peer_id found) { return {fault_kind::gone, expected.word(), found.word()}; }
+fault not_dead(peer_id peer) { return {fault_kind::not_dead, peer.word(), peer.word()}; }
+
+/// The start time as /proc says it, read another way than by the library: field 22 of a line whose second field is a
+/// name without spaces.
+std::uint64_t start_time(pid_t pid) {
+    std::ifstream file{"/proc/" + std::to_string(pid) + "/stat"};
+    std::string text{std::istreambuf_iterator<char>{file}, {}};
+    std::istringstream fields{text.substr(text.find_last_of(')') + 2)};
+    std::string field;
+    for (int number = 3; number <= 22; ++number) fields >> field;
+    return std::stoull(field);
+}
+
+peer_id peer_of(pid_t pid) { return {static_cast<std::uint32_t>(pid), static_cast<std::uint32_t>(start_time(pid))}; }
+
+/// A child that says who it is and then waits to be killed.
+class waiting_child {
+public:
+    explicit waiting_child(const char* name = nullptr) {
+        std::array<int, 2> ends{};
+        if (pipe(ends.data()) != 0) std::abort();
+        pid_ = start_child([&] {
+            if (name != nullptr) prctl(PR_SET_NAME, name);
+            const auto me = shm::this_process();
+            const std::uint64_t word = me ? me->word() : 0;
+            if (write(ends[1], &word, sizeof word) != sizeof word) return 1;
+            for (;;) pause();
+        });
+        std::uint64_t word = 0;
+        if (read(ends[0], &word, sizeof word) != sizeof word) std::abort();
+        said_ = peer_id::from_word(word);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    waiting_child(const waiting_child&) = delete;
+    waiting_child& operator=(const waiting_child&) = delete;
+    ~waiting_child() {
+        if (pid_ == 0) return;
+        kill_it();
+        reap_it();
+    }
+
+    [[nodiscard]] pid_t pid() const { return pid_; }
+    [[nodiscard]] peer_id said() const { return said_; }
+    void kill_it() const { kill(pid_, SIGKILL); }
+    void reap_it() {
+        ended(pid_);
+        pid_ = 0;
+    }
+    /// It is somebody else's to reap.
+    void let_go() { pid_ = 0; }
+
+private:
+    pid_t pid_ = 0;
+    peer_id said_;
+};
+
+TEST(ThisProcess, IsThePidAndTheStartTime) {
+    const peer_id me = shm::this_process().value();
+    EXPECT_EQ(me, peer_of(getpid()));
+    EXPECT_TRUE(me.valid());
+    EXPECT_NE(me.incarnation, 0U);
+    EXPECT_EQ(shm::this_process().value(), me);
+}
+
+TEST(ThisProcess, AForkedChildIsAnotherPeer) {
+    const peer_id me = shm::this_process().value();
+    const waiting_child child;
+    EXPECT_EQ(child.said(), peer_of(child.pid()));
+    EXPECT_NE(child.said(), me);
+}
+
+TEST(ThisProcess, TheNameOfTheProgramConfusesNobody) {
+    for (const char* name : {"a b c d", "a) R 1 2 3", "((", "))) 1 (2", ")", " ", "1 2 3 4 5 6 7 8"}) {
+        SCOPED_TRACE(name);
+        const waiting_child child{name};
+        EXPECT_EQ(child.said(), peer_of(child.pid()));
+        EXPECT_TRUE(process_watch::open(child.said()));
+    }
+}
+
+TEST(ThisProcess, SaysWhatProcRefuses) {
+    failing_open.fail(EMFILE);
+    EXPECT_EQ(shm::this_process().error(), system_call(EMFILE));
+    failing_open.fail(EACCES);
+    EXPECT_EQ(shm::this_process().error(), no_permission(EACCES));
+    failing_open.fail(EINTR, 5);
+    EXPECT_TRUE(shm::this_process());
+    EXPECT_TRUE(failing_open.all_failed());
+}
+
+TEST(Reap, ProvesTheDeathOfAChildAndSaysHowItEnded) {
+    waiting_child child;
+    child.kill_it();
+    const auto dead = shm::reap(child.pid()).value();
+    EXPECT_EQ(dead.proof.peer(), child.said());
+    EXPECT_TRUE(killed_by(dead.status, SIGKILL));
+    EXPECT_EQ(kill(child.pid(), 0), -1) << "it is still a zombie";
+    child.let_go();
+
+    const pid_t leaving = start_child([] { return 3; });
+    EXPECT_TRUE(exited_with(shm::reap(leaving).value().status, 3));
+}
+
+TEST(Reap, WaitsForTheEnd) {
+    std::array<int, 2> gate{};
+    ASSERT_EQ(pipe(gate.data()), 0);
+    const pid_t child = start_child([&] {
+        close(gate[1]);
+        char open = 0;
+        return static_cast<int>(read(gate[0], &open, 1));
+    });
+    const peer_id peer = peer_of(child);
+    std::thread opener{[&] { close(gate[1]); }};
+    EXPECT_EQ(shm::reap(child).value().proof.peer(), peer);
+    opener.join();
+    close(gate[0]);
+}
+
+TEST(Reap, RefusesWhatIsNoChild) {
+    EXPECT_EQ(shm::reap(getpid()).error(), system_call(ECHILD));
+    EXPECT_EQ(shm::reap(0).error(), system_call(EINVAL));
+    const pid_t reaped = start_child([] { return 0; });
+    ASSERT_TRUE(shm::reap(reaped));
+    EXPECT_EQ(shm::reap(reaped).error(), system_call(ECHILD));
+}
+
+// Neither "any child" nor "any of a group": the proof would be another's.
+TEST(Reap, ReapsNobodyElse) {
+    const pid_t child = start_child([] { return 5; });
+    EXPECT_EQ(shm::reap(-1).error(), system_call(EINVAL));
+    EXPECT_EQ(shm::reap(-getpgrp()).error(), system_call(EINVAL));
+    EXPECT_TRUE(exited_with(ended(child), 5));
+}
+
+TEST(Reap, InterruptedWaitsGoOn) {
+    const pid_t child = start_child([] { return 0; });
+    failing_waitid.fail(EINTR, 5);
+    failing_waitpid.fail(EINTR, 5);
+    EXPECT_TRUE(shm::reap(child));
+    EXPECT_TRUE(failing_waitid.all_failed() && failing_waitpid.all_failed());
+}
+
+TEST(Reap, AFailureLeavesTheChildToBeReaped) {
+    const pid_t child = start_child([] { return 0; });
+    const auto before = open_descriptors();
+    failing_open.fail(EMFILE);
+    EXPECT_EQ(shm::reap(child).error(), system_call(EMFILE));
+    failing_waitpid.fail(ECHILD);
+    EXPECT_EQ(shm::reap(child).error(), system_call(ECHILD));
+    EXPECT_TRUE(shm::reap(child));
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(ProcessWatch, ProvesADeathOnlyAfterIt) {
+    waiting_child child;
+    const auto watch = process_watch::open(child.said()).value();
+    EXPECT_EQ(watch.wait().error(), not_dead(child.said())) << "the default looks once";
+    EXPECT_EQ(watch.wait(deadline::min()).error(), not_dead(child.said()));
+    EXPECT_EQ(watch.wait(std::chrono::steady_clock::now() + 1ms).error(), not_dead(child.said()));
+    child.kill_it();
+    EXPECT_EQ(watch.wait(deadline::max()).value().peer(), child.said());
+    EXPECT_TRUE(watch.wait()) << "once dead, always dead";
+    child.reap_it();
+    EXPECT_TRUE(watch.wait()) << "a zombie or not";
+}
+
+TEST(ProcessWatch, APausedProcessIsNotDead) {
+    waiting_child child;
+    const auto watch = process_watch::open(child.said()).value();
+    kill(child.pid(), SIGSTOP);
+    int status = 0;
+    ASSERT_EQ(waitpid(child.pid(), &status, WUNTRACED), child.pid());
+    ASSERT_TRUE(WIFSTOPPED(status));
+    EXPECT_EQ(watch.wait(std::chrono::steady_clock::now() + 1ms).error(), not_dead(child.said()));
+}
+
+TEST(ProcessWatch, ADeadlineIsKept) {
+    const waiting_child child;
+    const auto watch = process_watch::open(child.said()).value();
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_FALSE(watch.wait(start + 20ms));
+    EXPECT_GE(std::chrono::steady_clock::now() - start, 20ms) << "given up early";
+}
+
+TEST(ProcessWatch, ItsDescriptorIsForPollAndIsCloseOnExec) {
+    waiting_child child;
+    const auto watch = process_watch::open(child.said()).value();
+    EXPECT_EQ(fcntl(watch.fd(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    pollfd event{watch.fd(), POLLIN, 0};
+    EXPECT_EQ(poll(&event, 1, 0), 0);
+    child.kill_it();
+    EXPECT_EQ(poll(&event, 1, -1), 1);
+    EXPECT_EQ(event.revents & POLLIN, POLLIN);
+}
+
+TEST(ProcessWatch, AZombieIsDead) {
+    waiting_child child;
+    child.kill_it();
+    siginfo_t info{};
+    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child.pid()), &info, WEXITED | WNOWAIT), 0);
+    const auto watch = process_watch::open(child.said()).value();
+    EXPECT_EQ(watch.wait().value().peer(), child.said());
+}
+
+TEST(ProcessWatch, APidThatHasBeenGivenOutAgainIsGone) {
+    const waiting_child child;
+    EXPECT_TRUE(rc::check([&] {
+        const peer_id earlier{child.said().id, *rc::gen::arbitrary<std::uint32_t>()};
+        RC_PRE(earlier != child.said());
+        const auto before = open_descriptors();
+        RC_ASSERT(process_watch::open(earlier).error() == gone(earlier, child.said()));
+        RC_ASSERT(open_descriptors() == before);
+    }));
+}
+
+TEST(ProcessWatch, AProcessThatIsNoMoreIsGone) {
+    waiting_child child;
+    const peer_id peer = child.said();
+    child.kill_it();
+    child.reap_it();
+    EXPECT_EQ(process_watch::open(peer).error(), gone(peer, {}));
+    for (const std::uint32_t id : {0x7fffffffU, 0x80000000U, 0xffffffffU})
+        EXPECT_EQ(process_watch::open({id, 1}).error(), gone({id, 1}, {}));
+    EXPECT_EQ(process_watch::open({}).error(), (fault{fault_kind::peer_id, 1, 0}));
+}
+
+// Its pid may be another's by the time that the start time is read; the kernel is asked once more who it was.
+TEST(ProcessWatch, AProcessThatEndsWhileTheWatchIsOpenedIsGone) {
+    const waiting_child child;
+    const auto before = open_descriptors();
+    failing_syscall.fail(ESRCH, 1, 1);
+    EXPECT_EQ(process_watch::open(child.said()).error(), gone(child.said(), {}));
+    EXPECT_TRUE(failing_syscall.all_failed());
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(ProcessWatch, AProcessThatMayNotBeSignalledIsWatchedAllTheSame) {
+    waiting_child child;
+    failing_syscall.fail(EPERM, 1, 1);
+    const auto watch = process_watch::open(child.said()).value();
+    child.kill_it();
+    EXPECT_TRUE(watch.wait(deadline::max()));
+}
+
+TEST(ProcessWatch, AFailingSystemCallIsReportedAndLeavesNothing) {
+    const waiting_child child;
+    const auto before = open_descriptors();
+    for (const int error : {ENOSYS, EMFILE, ENFILE, ENOMEM}) {
+        failing_syscall.fail(error);
+        const fault refused = process_watch::open(child.said()).error();
+        EXPECT_EQ(refused, system_call(error));
+        EXPECT_STREQ(refused.subject, "pidfd_open");
+    }
+    failing_syscall.fail(EPERM);
+    EXPECT_EQ(process_watch::open(child.said()).error(), no_permission(EPERM));
+    for (const int error : {EMFILE, ENFILE, ENOENT}) {  // the last one where /proc hides other users' processes
+        failing_open.fail(error);
+        EXPECT_EQ(process_watch::open(child.said()).error(), system_call(error));
+    }
+    {
+        const auto watch = process_watch::open(child.said()).value();
+        failing_ppoll.fail(ENOMEM);
+        EXPECT_EQ(watch.wait().error(), system_call(ENOMEM));
+    }
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(ProcessWatch, WithoutDescriptorsItIsRefused) {
+    const waiting_child watched;
+    const pid_t child = start_child([&] {
+        const rlimit limit{3, 3};
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
+        const auto watch = process_watch::open(watched.said());
+        return !watch && watch.error() == system_call(EMFILE) ? 0 : 2;
+    });
+    EXPECT_TRUE(exited_with(ended(child), 0));
+}
+
+TEST(ProcessWatch, ADescriptorClosedBehindItsBackProvesNothing) {
+    const waiting_child child;
+    const auto watch = process_watch::open(child.said()).value();
+    const int fd = watch.fd();
+    const int kept = dup(fd);
+    close(fd);
+    EXPECT_EQ(watch.wait(deadline::max()).error(), system_call(EBADF));
+    ASSERT_EQ(dup2(kept, fd), fd);
+    close(kept);
+}
+
+TEST(ProcessWatch, InterruptedWaitsGoOn) {
+    waiting_child child;
+    const auto watch = process_watch::open(child.said()).value();
+    failing_ppoll.fail(EINTR, 5);
+    EXPECT_EQ(watch.wait(std::chrono::steady_clock::now() + 1ms).error(), not_dead(child.said()));
+    EXPECT_TRUE(failing_ppoll.all_failed());
+    child.kill_it();
+    failing_ppoll.fail(EINTR, 5);
+    EXPECT_TRUE(watch.wait(deadline::max()));
+    EXPECT_TRUE(failing_ppoll.all_failed());
+}
+
+// Signals that come all the time neither end a wait early nor keep it from ending.
+TEST(ProcessWatch, ADeadlineIsKeptUnderAStormOfSignals) {
+    const waiting_child watched;
+    const pid_t child = start_child([&] {
+        static volatile std::sig_atomic_t ticks = 0;
+        struct sigaction count{};
+        count.sa_handler = [](int) { ticks = ticks + 1; };
+        sigaction(SIGALRM, &count, nullptr);
+        const auto watch = process_watch::open(watched.said());
+        if (!watch) return 1;
+        constexpr itimerval often{{0, 500}, {0, 500}};
+        setitimer(ITIMER_REAL, &often, nullptr);
+        const auto until = std::chrono::steady_clock::now() + 50ms;
+        const auto proof = watch->wait(until);
+        if (proof || proof.error() != not_dead(watched.said())) return 2;
+        if (std::chrono::steady_clock::now() < until) return 3;
+        return ticks > 1 ? 0 : 4;
+    });
+    const int status = ended(child);
+    EXPECT_TRUE(exited_with(status, 0)) << status;
+}
+
+TEST(ProofOfDeath, TheDeadProducersRoleIsTakenOverAndItsItemsAreThere) {
+    const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
+    const auto placed = ring::create(memory.region(), 4).value();
+    const peer_id me = shm::this_process().value();
+    const pid_t child = start_child([&] {
+        auto attached = shm::memfd_region::attach(shm::unique_fd{dup(memory.fd())});
+        if (!attached) return 1;
+        auto producer = ring::attach(attached->region()).value().claim_producer(shm::this_process().value());
+        if (!producer || producer->try_push(1) != shm::push_result::pushed) return 2;
+        if (producer->try_push(2) != shm::push_result::pushed) return 3;
+        raise(SIGKILL);
+        return 4;
+    });
+    const auto dead = shm::reap(child).value();
+    ASSERT_TRUE(killed_by(dead.status, SIGKILL));
+
+    EXPECT_EQ(placed.claim_producer(me).error(), (fault{fault_kind::busy, 0, dead.proof.peer().word()}));
+    auto producer = placed.take_over_producer(me, dead.proof).value();
+    EXPECT_EQ(producer.try_push(3), shm::push_result::pushed);
+    EXPECT_EQ(placed.take_over_producer(me, dead.proof).error(),
+              (fault{fault_kind::not_holder, dead.proof.peer().word(), me.word()}));
+    auto consumer = placed.claim_consumer(me).value();
+    for (const std::uint64_t item : {1U, 2U, 3U}) EXPECT_EQ(consumer.try_pop(), item);
+}
+
+TEST(ProofOfDeath, AnothersDeathTakesNothingOver) {
+    waiting_child holder;
+    const auto memory = shm::heap_region::create(ring::required_size(4)).value();
+    const auto placed = ring::create(memory.region(), 4).value();
+    const auto held = placed.claim_consumer(holder.said()).value();
+    const auto another = shm::reap(start_child([] { return 0; })).value();
+    EXPECT_EQ(placed.take_over_consumer({1, 1}, another.proof).error(),
+              (fault{fault_kind::not_holder, another.proof.peer().word(), holder.said().word()}));
+}
+
+}  // namespace
