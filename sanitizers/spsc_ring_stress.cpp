@@ -429,7 +429,7 @@ protected:
     const ring shared = ring::create(bytes.region(), capacity, first).value();
     std::minstd_rand random{7};
 
-    [[nodiscard]] static int rounds() { return static_cast<int>(std::max<std::int64_t>(seconds_for_all() / 100ms, 1)); }
+    [[nodiscard]] static int rounds() { return static_cast<int>(std::max<std::int64_t>(seconds_for_all() / 200ms, 1)); }
 
     void SetUp() override { ASSERT_GT(first, std::uint64_t{1} << 63); }
     [[nodiscard]] std::uint64_t published() const { return shared.status().published - first; }
