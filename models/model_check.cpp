@@ -24,6 +24,7 @@ enum exit_code : int { passed = 0, failed = 1, wrong_usage = 2, incomplete = 3 }
 
 struct options {
     bool list = false;
+    bool no_orders = false;
     std::string only;
     std::string engine = engine_name();
     unsigned bound = 3;
@@ -194,7 +195,7 @@ void register_tests() {
         testing::RegisterTest(scenario.family.c_str(), scenario.full_name().c_str(), nullptr, nullptr, __FILE__,
                               __LINE__, [&scenario]() -> testing::Test* { return new scenario_test{scenario}; });
     }
-    if (chosen.random != 0) return;
+    if (chosen.random != 0 || chosen.no_orders) return;
     for (const auto& family : whole)
         testing::RegisterTest(family.c_str(), "every_order_is_needed", nullptr, nullptr, __FILE__, __LINE__,
                               [family]() -> testing::Test* { return new orders_test{family}; });
@@ -379,6 +380,7 @@ int run(int argc, char** argv) {
     app.add_option("--bound", chosen.bound, "Preemptions, for scenarios that wait");
     app.add_option("--random", chosen.random, "Sample this many executions instead of searching");
     app.add_option("--seed", chosen.seed, "Of the sample");
+    app.add_flag("--no-orders", chosen.no_orders, "Do not weaken the memory orders");
     app.add_option("--seconds", chosen.seconds, "For each search; then it is INCOMPLETE")->check(CLI::PositiveNumber);
     app.add_option("--replay", chosen.replay, "Show the one execution that this token stands for");
     app.add_option("--json", chosen.json, "Write a report here");

@@ -383,6 +383,33 @@ struct claimed_twice {
     void after() { check(producer[0].has_value() != producer[1].has_value()); }
 };
 
+/// A producer that was taken for dead wakes up and gives up a role that is no longer its own.
+template <class A>
+struct late_resignation {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "who was taken for dead does not throw out its successor";
+    using ring = spsc_ring<int, std::uint64_t, A>;
+    memory<ring, 1> shared;
+    std::optional<typename ring::producer> first, second;
+
+    void before() { first.emplace(ring::create(shared.bytes(), 1)->claim_producer(writer).value()); }
+    void thread(unsigned index) {
+        if (index == 0) {
+            first.reset();
+            return;
+        }
+        const auto attached = ring::attach(shared.bytes());
+        auto taken = attached->take_over_producer(successor, death_witness::saw(writer));
+        if (!taken) {
+            check(taken.error() == fault{fault_kind::not_holder, writer.word(), 0});
+            taken = attached->claim_producer(successor);
+        }
+        check(taken.has_value());
+        second.emplace(*std::move(taken));
+    }
+    void after() { check(ring::attach(shared.bytes())->status().producer == successor); }
+};
+
 /// The producer dies anywhere in its work, or lives; its successor has a proof or is turned away.
 template <class A>
 struct producer_taken_over {
@@ -625,6 +652,7 @@ const bool added = [] {
     add<consumer_reattaches>("spsc_ring", "spsc_ring_consumer_reattaches");
     add<observer>("spsc_ring", "spsc_ring_observer");
     add<claimed_twice>("spsc_ring", "spsc_ring_claimed_twice");
+    add<late_resignation>("spsc_ring", "spsc_ring_late_resignation");
     add<producer_taken_over>("spsc_ring", "spsc_ring_producer_taken_over");
     add<consumer_taken_over>("spsc_ring", "spsc_ring_consumer_taken_over");
     add<geometry_rewritten>("spsc_ring", "spsc_ring_geometry_rewritten");
