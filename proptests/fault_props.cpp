@@ -79,7 +79,7 @@ const told every_kind[] = {
      "process: expected the end of peer 5 (incarnation 1), found peer 5 (incarnation 1) alive"},
 };
 
-TEST(Fault, EveryKindHasASentenceWithBothValues) {
+TEST(fault, every_kind_has_a_sentence_with_both_values) {
     std::set<unsigned> seen;
     for (const auto& [refused, sentence] : every_kind) {
         seen.insert(static_cast<unsigned>(refused.what));
@@ -89,7 +89,7 @@ TEST(Fault, EveryKindHasASentenceWithBothValues) {
     for (unsigned kind = 0; kind <= last_kind; ++kind) EXPECT_TRUE(seen.contains(kind)) << "kind " << kind;
 }
 
-TEST(Fault, AnyValuesMakeOneSentence) {
+TEST(fault, any_values_make_one_sentence) {
     EXPECT_TRUE(rc::check([](std::uint64_t expected, std::uint64_t found) {
         const auto kind = static_cast<fault_kind>(*rc::gen::inRange(0U, last_kind + 1));
         const std::string sentence = fault{kind, expected, found, "subject"}.sentence();
@@ -99,12 +99,12 @@ TEST(Fault, AnyValuesMakeOneSentence) {
     }));
 }
 
-TEST(FaultDeathTest, DiePrintsTheSentenceAndAborts) {
+TEST(fault_death_test, die_prints_the_sentence_and_aborts) {
     EXPECT_EXIT((fault{fault_kind::element_size, 64, 48}.die()), testing::KilledBySignal(SIGABRT),
                 "^element size: expected 64 bytes, found 48\n$");
 }
 
-TEST(FaultDeathTest, TheValueOfAFaultIsItsSentenceOnStandardError) {
+TEST(fault_death_test, the_value_of_a_fault_is_its_sentence_on_standard_error) {
     const shm::result<int> none = fault{fault_kind::gone, 0, 0};
     EXPECT_EXIT(static_cast<void>(none.value()), testing::KilledBySignal(SIGABRT),
                 "file: expected one of that name, found none");

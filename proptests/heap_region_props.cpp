@@ -22,7 +22,7 @@ using shm::heap_region;
 static_assert(std::is_nothrow_move_constructible_v<heap_region> && std::is_nothrow_move_assignable_v<heap_region>);
 static_assert(!std::is_copy_constructible_v<heap_region>);
 
-TEST(HeapRegion, AnySizeIsZeroedAlignedAndWritable) {
+TEST(heap_region, any_size_is_zeroed_aligned_and_writable) {
     EXPECT_TRUE(rc::check([] {
         const auto size_bytes = *rc::gen::inRange<std::size_t>(1, 10'000);
         {  // Dirty bytes, which the allocator is likely to give out again.
@@ -38,7 +38,7 @@ TEST(HeapRegion, AnySizeIsZeroedAlignedAndWritable) {
     }));
 }
 
-TEST(HeapRegion, AMoveHandsTheSameBytesOn) {
+TEST(heap_region, a_move_hands_the_same_bytes_on) {
     auto first = heap_region::create(100).value();
     std::byte* const bytes = first.region().data();
     bytes[99] = std::byte{42};
@@ -50,9 +50,11 @@ TEST(HeapRegion, AMoveHandsTheSameBytesOn) {
     EXPECT_EQ(third.region().data()[99], std::byte{42});
 }
 
-TEST(HeapRegion, NoBytesAreRefused) { EXPECT_EQ(heap_region::create(0).error(), (fault{fault_kind::too_small, 1, 0})); }
+TEST(heap_region, no_bytes_are_refused) {
+    EXPECT_EQ(heap_region::create(0).error(), (fault{fault_kind::too_small, 1, 0}));
+}
 
-TEST(HeapRegion, MoreThanThereIsIsRefused) {
+TEST(heap_region, more_than_there_is_is_refused) {
     constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
     for (const std::size_t size_bytes : {most, most - 63, most / 2, most / 2 - 64})
         EXPECT_EQ(heap_region::create(size_bytes).error(), (fault{fault_kind::system_call, 0, ENOMEM}));

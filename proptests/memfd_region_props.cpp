@@ -107,7 +107,7 @@ unique_fd memory_with_seals(std::size_t size_bytes, int seals) {
     return memory;
 }
 
-TEST(MemfdRegion, CreateMakesSealedZeroedStorageOfThatSize) {
+TEST(memfd_region, create_makes_sealed_zeroed_storage_of_that_size) {
     const auto made = memfd_region::create(100'001).value();
     const shm::region bytes = made.region();
     EXPECT_EQ(bytes.size_bytes(), 100'001U);
@@ -122,7 +122,7 @@ TEST(MemfdRegion, CreateMakesSealedZeroedStorageOfThatSize) {
     EXPECT_FALSE(made.huge_pages_used());
 }
 
-TEST(MemfdRegion, NobodyCanCutItOff) {
+TEST(memfd_region, nobody_can_cut_it_off) {
     const auto made = memfd_region::create(2 * page).value();
     EXPECT_EQ(ftruncate(made.fd(), page), -1);
     EXPECT_EQ(errno, EPERM);
@@ -132,7 +132,7 @@ TEST(MemfdRegion, NobodyCanCutItOff) {
     EXPECT_EQ(errno, EPERM);
 }
 
-TEST(MemfdRegion, WhatAnotherProcessWritesIsRead) {
+TEST(memfd_region, what_another_process_writes_is_read) {
     const auto made = memfd_region::create(ring::required_size(8)).value();
     const auto placed = ring::create(made.region(), 8).value();
     auto consumer = placed.claim_consumer({1, 1}).value();
@@ -146,7 +146,7 @@ TEST(MemfdRegion, WhatAnotherProcessWritesIsRead) {
     EXPECT_EQ(consumer.try_pop(), 42U);
 }
 
-TEST(MemfdRegion, MappingsOutliveTheirMaker) {
+TEST(memfd_region, mappings_outlive_their_maker) {
     auto made = std::optional{memfd_region::create(page).value()};
     const auto attached = memfd_region::attach(sent(made->fd())).value();
     made->region().data()[0] = std::byte{6};
@@ -154,7 +154,7 @@ TEST(MemfdRegion, MappingsOutliveTheirMaker) {
     EXPECT_EQ(attached.region().data()[0], std::byte{6});
 }
 
-TEST(MemfdRegion, AMoveHandsTheSameBytesOn) {
+TEST(memfd_region, a_move_hands_the_same_bytes_on) {
     auto first = memfd_region::create(page).value();
     std::byte* const bytes = first.region().data();
     auto second = memfd_region::create(page).value();
@@ -164,7 +164,7 @@ TEST(MemfdRegion, AMoveHandsTheSameBytesOn) {
     EXPECT_EQ(open_descriptors(), descriptors - 1);
 }
 
-TEST(MemfdRegion, NoBytesAndTooManyAreRefused) {
+TEST(memfd_region, no_bytes_and_too_many_are_refused) {
     constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
     EXPECT_EQ(memfd_region::create(0).error(), (fault{fault_kind::too_small, 1, 0}));
     for (const auto pages : {huge_pages::none, huge_pages::try_, huge_pages::require})
@@ -172,7 +172,7 @@ TEST(MemfdRegion, NoBytesAndTooManyAreRefused) {
                   (fault{fault_kind::out_of_range, PTRDIFF_MAX, most}));
 }
 
-TEST(MemfdRegion, AttachRefusesEverySetOfSealsThatLacksOne) {
+TEST(memfd_region, attach_refuses_every_set_of_seals_that_lacks_one) {
     EXPECT_TRUE(rc::check([] {
         const int seals = *rc::gen::inRange(0, 0x20);
         const auto before = open_descriptors();
@@ -186,13 +186,13 @@ TEST(MemfdRegion, AttachRefusesEverySetOfSealsThatLacksOne) {
     }));
 }
 
-TEST(MemfdRegion, AttachRefusesMemoryThatCannotBeSealed) {
+TEST(memfd_region, attach_refuses_memory_that_cannot_be_sealed) {
     unique_fd memory{memfd_create("test", MFD_CLOEXEC)};
     ASSERT_EQ(ftruncate(memory.get(), page), 0);
     EXPECT_EQ(memfd_region::attach(std::move(memory)).error(), (fault{fault_kind::seals, all_seals, F_SEAL_SEAL}));
 }
 
-TEST(MemfdRegion, AttachRefusesWhatIsNoMemory) {
+TEST(memfd_region, attach_refuses_what_is_no_memory) {
     const auto before = open_descriptors();
     EXPECT_EQ(memfd_region::attach(unique_fd{}).error(), system_call(EBADF));
 
@@ -214,11 +214,11 @@ TEST(MemfdRegion, AttachRefusesWhatIsNoMemory) {
     EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST(MemfdRegion, AttachRefusesNoBytes) {
+TEST(memfd_region, attach_refuses_no_bytes) {
     EXPECT_EQ(memfd_region::attach(memory_with_seals(0, all_seals)).error(), (fault{fault_kind::file_size, 1, 0}));
 }
 
-TEST(MemfdRegion, WhatMayNotBeWrittenIsNotAttachedForWriting) {
+TEST(memfd_region, what_may_not_be_written_is_not_attached_for_writing) {
     EXPECT_EQ(memfd_region::attach(memory_with_seals(page, all_seals | F_SEAL_WRITE)).error(), no_permission(EPERM));
     const auto made = memfd_region::create(page).value();
     const std::string path = "/proc/self/fd/" + std::to_string(made.fd());
@@ -226,7 +226,7 @@ TEST(MemfdRegion, WhatMayNotBeWrittenIsNotAttachedForWriting) {
     EXPECT_TRUE(memfd_region::attach(unique_fd{open(path.c_str(), O_RDONLY | O_CLOEXEC)}, access::read_only));
 }
 
-TEST(MemfdRegion, AReadOnlyObserverClaimsNoRole) {
+TEST(memfd_region, a_read_only_observer_claims_no_role) {
     const auto made = memfd_region::create(ring::required_size(4)).value();
     static_cast<void>(ring::create(made.region(), 4).value());
     const auto observing = memfd_region::attach(sent(made.fd()), access::read_only).value();
@@ -236,7 +236,7 @@ TEST(MemfdRegion, AReadOnlyObserverClaimsNoRole) {
     EXPECT_EQ(observed.claim_consumer({1, 1}).error(), (fault{fault_kind::access_denied, 1, 0}));
 }
 
-TEST(MemfdRegion, BytesCanBeLeftOutOfCoreDumps) {
+TEST(memfd_region, bytes_can_be_left_out_of_core_dumps) {
     const auto kept = memfd_region::create(page).value();
     const auto secret = memfd_region::create(page, {.dump = shm::core_dump::exclude}).value();
     const auto attached = memfd_region::attach(sent(kept.fd()), access::read_write, shm::core_dump::exclude).value();
@@ -245,14 +245,14 @@ TEST(MemfdRegion, BytesCanBeLeftOutOfCoreDumps) {
     EXPECT_TRUE(left_out_of_core_dumps(attached.region().data()));
 }
 
-TEST(MemfdRegion, ItHasNoNameThatCouldRemain) {
+TEST(memfd_region, it_has_no_name_that_could_remain) {
     const auto made = memfd_region::create(page).value();
     struct stat found{};
     ASSERT_EQ(fstat(made.fd(), &found), 0);
     EXPECT_EQ(found.st_nlink, 0U) << "the kernel frees it with its last holder, however that ends";
 }
 
-TEST(MemfdRegion, HugePagesThatAreMissingAreReported) {
+TEST(memfd_region, huge_pages_that_are_missing_are_reported) {
     huge_pages_in_stock = false;
     const auto before = open_descriptors();
     EXPECT_EQ(memfd_region::create(page, {.pages = huge_pages::require}).error(),
@@ -273,7 +273,7 @@ TEST(MemfdRegion, HugePagesThatAreMissingAreReported) {
 }
 
 // Whichever the machine has: what is said is what is.
-TEST(MemfdRegion, HugePagesAreUsedExactlyWhenItSaysSo) {
+TEST(memfd_region, huge_pages_are_used_exactly_when_it_says_so) {
     const auto tried = memfd_region::create(page + 1, {.name = "huge", .pages = huge_pages::try_}).value();
     struct statfs where{};
     ASSERT_EQ(fstatfs(tried.fd(), &where), 0);
@@ -287,7 +287,7 @@ TEST(MemfdRegion, HugePagesAreUsedExactlyWhenItSaysSo) {
     EXPECT_GE(attached.region().size_bytes(), page + 1);
 }
 
-TEST(MemfdRegion, TheFileSizeLimitIsAnErrorAndNoSignal) {
+TEST(memfd_region, the_file_size_limit_is_an_error_and_no_signal) {
     const pid_t child = start_child([] {
         const rlimit limit{page, page};
         if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
@@ -299,7 +299,7 @@ TEST(MemfdRegion, TheFileSizeLimitIsAnErrorAndNoSignal) {
     EXPECT_TRUE(exited_with(status, 0)) << status;
 }
 
-TEST(MemfdRegion, WithoutDescriptorsItIsRefused) {
+TEST(memfd_region, without_descriptors_it_is_refused) {
     const pid_t child = start_child([] {
         const rlimit limit{3, 3};
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
@@ -310,7 +310,7 @@ TEST(MemfdRegion, WithoutDescriptorsItIsRefused) {
     EXPECT_TRUE(exited_with(status, 0)) << status;
 }
 
-TEST(MemfdRegion, WithoutAddressSpaceItIsRefused) {
+TEST(memfd_region, without_address_space_it_is_refused) {
     const pid_t child = start_child([] {
         constexpr std::size_t most = std::size_t{64} << 20;
         const auto made = memfd_region::create(most);
@@ -340,7 +340,7 @@ shm::result<memfd_region> creating(int) {
 }
 shm::result<memfd_region> attaching(int fd) { return memfd_region::attach(sent(fd)); }
 
-TEST(MemfdRegion, AFailingSystemCallIsReportedAndLeavesNothing) {
+TEST(memfd_region, a_failing_system_call_is_reported_and_leaves_nothing) {
     const failure failures[] = {
         {"memfd_create", failing_memfd_create, ENOSYS, 0, creating},
         {"memfd_create", failing_memfd_create, EMFILE, 0, creating},
@@ -378,7 +378,7 @@ TEST(MemfdRegion, AFailingSystemCallIsReportedAndLeavesNothing) {
     }
 }
 
-TEST(MemfdRegion, InterruptedCallsGoOn) {
+TEST(memfd_region, interrupted_calls_go_on) {
     failing_memfd_create.fail(EINTR, 5);
     failing_posix_fallocate.fail(EINTR, 50);
     const auto made = memfd_region::create(1'000 * page);
@@ -392,7 +392,7 @@ TEST(MemfdRegion, InterruptedCallsGoOn) {
 
 // On kernels where a signal makes tmpfs throw away what it has reserved so far, starting again from the first byte would
 // take for ever under a fast timer.
-TEST(MemfdRegion, AReservationTooLongForTheTimeBetweenSignalsIsMadeInSteps) {
+TEST(memfd_region, a_reservation_too_long_for_the_time_between_signals_is_made_in_steps) {
     interrupted_above = 64 * page;
     const auto made = memfd_region::create(1'001 * page + 1);
     interrupted_above = std::numeric_limits<off_t>::max();

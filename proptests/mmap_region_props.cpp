@@ -134,7 +134,7 @@ std::string content_of(const std::string& path) {
 fault system_call(int error) { return {fault_kind::system_call, 0, static_cast<std::uint64_t>(error)}; }
 fault no_permission(int error) { return {fault_kind::access_denied, 0, static_cast<std::uint64_t>(error)}; }
 
-TEST(MmapRegion, CreateMakesAFileOfThatSizeWithStorageAndZeroes) {
+TEST(mmap_region, create_makes_a_file_of_that_size_with_storage_and_zeroes) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     const auto made = mmap_region::create(path, 100'001).value();
@@ -149,7 +149,7 @@ TEST(MmapRegion, CreateMakesAFileOfThatSizeWithStorageAndZeroes) {
     EXPECT_TRUE(S_ISREG(found.st_mode));
 }
 
-TEST(MmapRegion, TheModeIs0600WhateverTheUmask) {
+TEST(mmap_region, the_mode_is_0600_whatever_the_umask) {
     const temporary_directory directory;
     for (const mode_t mask : {0U, 022U, 0277U, 0777U}) {
         const std::string path = directory / std::to_string(mask);
@@ -161,7 +161,7 @@ TEST(MmapRegion, TheModeIs0600WhateverTheUmask) {
     }
 }
 
-TEST(MmapRegion, DescriptorsAreCloseOnExec) {
+TEST(mmap_region, descriptors_are_close_on_exec) {
     const temporary_directory directory;
     const auto made = mmap_region::create(directory / "region", 1).value();
     const auto attached = mmap_region::attach(directory / "region").value();
@@ -176,7 +176,7 @@ TEST(MmapRegion, DescriptorsAreCloseOnExec) {
     EXPECT_EQ(found, 2);
 }
 
-TEST(MmapRegion, WhatOneWritesTheOtherReads) {
+TEST(mmap_region, what_one_writes_the_other_reads) {
     const temporary_directory directory;
     const auto made = mmap_region::create(directory / "region", page).value();
     const auto attached = mmap_region::attach(directory / "region").value();
@@ -188,7 +188,7 @@ TEST(MmapRegion, WhatOneWritesTheOtherReads) {
     EXPECT_EQ(made.region().data()[page - 1], std::byte{2});
 }
 
-TEST(MmapRegion, NoBytesAndTooManyAreRefused) {
+TEST(mmap_region, no_bytes_and_too_many_are_refused) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     EXPECT_EQ(mmap_region::create(path, 0).error(), (fault{fault_kind::too_small, 1, 0}));
@@ -199,12 +199,12 @@ TEST(MmapRegion, NoBytesAndTooManyAreRefused) {
     EXPECT_EQ(names_in(directory), 0U);
 }
 
-TEST(MmapRegion, AFolderThatIsNotThereIsAnError) {
+TEST(mmap_region, a_folder_that_is_not_there_is_an_error) {
     const temporary_directory directory;
     EXPECT_EQ(mmap_region::create(directory / "no/region", 1).error(), system_call(ENOENT));
 }
 
-TEST(MmapRegion, BytesCanBeLeftOutOfCoreDumps) {
+TEST(mmap_region, bytes_can_be_left_out_of_core_dumps) {
     const temporary_directory directory;
     const auto kept = mmap_region::create(directory / "kept", page).value();
     auto secret = mmap_region::create(directory / "secret", page, {.dump = shm::core_dump::exclude}).value();
@@ -217,7 +217,7 @@ TEST(MmapRegion, BytesCanBeLeftOutOfCoreDumps) {
     EXPECT_TRUE(left_out_of_core_dumps(secret.region().data() + 99 * page)) << "lost by growing";
 }
 
-TEST(MmapRegion, AKillBeforePublishLeavesNothing) {
+TEST(mmap_region, a_kill_before_publish_leaves_nothing) {
     const temporary_directory directory;
     const pid_t child = start_child([&] {
         const auto made = mmap_region::prepare(directory / "region", page);
@@ -229,7 +229,7 @@ TEST(MmapRegion, AKillBeforePublishLeavesNothing) {
     EXPECT_EQ(names_in(directory), 0U);
 }
 
-TEST(MmapRegion, AKillAtAnySystemCallLeavesNothingOrTheWhole) {
+TEST(mmap_region, a_kill_at_any_system_call_leaves_nothing_or_the_whole) {
     int times_nothing = 0;
     for (int calls = 0;; ++calls) {
         const temporary_directory directory;
@@ -255,7 +255,7 @@ TEST(MmapRegion, AKillAtAnySystemCallLeavesNothingOrTheWhole) {
     EXPECT_GE(times_nothing, 6);
 }
 
-TEST(MmapRegion, TheNameAppearsWithPublishAndTheRingIsReadyThen) {
+TEST(mmap_region, the_name_appears_with_publish_and_the_ring_is_ready_then) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     auto made = mmap_region::prepare(path, ring::required_size(16)).value();
@@ -268,7 +268,7 @@ TEST(MmapRegion, TheNameAppearsWithPublishAndTheRingIsReadyThen) {
     EXPECT_EQ(ring::attach(attached.region()).value().capacity(), 16U);
 }
 
-TEST(MmapRegion, OfManyCreatorsOfOneNameExactlyOneWins) {
+TEST(mmap_region, of_many_creators_of_one_name_exactly_one_wins) {
     constexpr int creators = 8;
     for (int round = 0; round < 20; ++round) {
         const temporary_directory directory;
@@ -303,11 +303,12 @@ TEST(MmapRegion, OfManyCreatorsOfOneNameExactlyOneWins) {
     }
 }
 
-TEST(MmapRegion, WhateverHasTheNameIsLeftAsItIs) {
+TEST(mmap_region, whatever_has_the_name_is_left_as_it_is) {
     const temporary_directory directory;
     const fault taken{fault_kind::exists, 0, 1};
 
     write_file(directory / "file", "precious");
+    EXPECT_EQ(mmap_region::prepare(directory / "file", page).error(), taken) << "all the work for nothing";
     EXPECT_EQ(mmap_region::create(directory / "file", page).error(), taken);
     EXPECT_EQ(content_of(directory / "file"), "precious");
 
@@ -328,9 +329,9 @@ TEST(MmapRegion, WhateverHasTheNameIsLeftAsItIs) {
     EXPECT_EQ(content_of(directory / "late"), "precious");
 }
 
-class WithoutUnnamedFiles : public testing::TestWithParam<int> {};
+class without_unnamed_files : public testing::TestWithParam<int> {};
 
-TEST_P(WithoutUnnamedFiles, TheFileIsMadeUnderItsName) {
+TEST_P(without_unnamed_files, the_file_is_made_under_its_name) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     failing_open.fail(GetParam());
@@ -343,7 +344,7 @@ TEST_P(WithoutUnnamedFiles, TheFileIsMadeUnderItsName) {
     EXPECT_EQ(mmap_region::attach(path).value().size_bytes(), page);
 }
 
-TEST_P(WithoutUnnamedFiles, AnUnfinishedFileIsRemoved) {
+TEST_P(without_unnamed_files, an_unfinished_file_is_removed) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     {
@@ -364,7 +365,7 @@ TEST_P(WithoutUnnamedFiles, AnUnfinishedFileIsRemoved) {
     EXPECT_FALSE(has_name(path));
 }
 
-TEST_P(WithoutUnnamedFiles, ANameThatHasJustBeenTakenIsLeftAsItIs) {
+TEST_P(without_unnamed_files, a_name_that_has_just_been_taken_is_left_as_it_is) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     write_file(path, "precious");
@@ -374,7 +375,7 @@ TEST_P(WithoutUnnamedFiles, ANameThatHasJustBeenTakenIsLeftAsItIs) {
     EXPECT_EQ(content_of(path), "precious");
 }
 
-TEST_P(WithoutUnnamedFiles, AKillLeavesWhatIsNotReady) {
+TEST_P(without_unnamed_files, a_kill_leaves_what_is_not_ready) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     const pid_t child = start_child([&] {
@@ -388,14 +389,14 @@ TEST_P(WithoutUnnamedFiles, AKillLeavesWhatIsNotReady) {
     EXPECT_EQ(ring::attach(left.region()).error(), (fault{fault_kind::not_ready, 2, 0}));
 }
 
-INSTANTIATE_TEST_SUITE_P(MmapRegion, WithoutUnnamedFiles, testing::Values(EOPNOTSUPP, EISDIR));
+INSTANTIATE_TEST_SUITE_P(mmap_region, without_unnamed_files, testing::Values(EOPNOTSUPP, EISDIR));
 
-TEST(MmapRegion, AttachToNothingIsGone) {
+TEST(mmap_region, attach_to_nothing_is_gone) {
     const temporary_directory directory;
     EXPECT_EQ(mmap_region::attach(directory / "region").error(), (fault{fault_kind::gone, 0, 0}));
 }
 
-TEST(MmapRegion, AttachRefusesWhatIsNoRegularFile) {
+TEST(mmap_region, attach_refuses_what_is_no_regular_file) {
     const temporary_directory directory;
     write_file(directory / "file", "content");
     std::filesystem::create_symlink(directory / "file", directory / "link");
@@ -420,7 +421,7 @@ TEST(MmapRegion, AttachRefusesWhatIsNoRegularFile) {
     EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST(MmapRegion, AttachRefusesAForeignOwner) {
+TEST(mmap_region, attach_refuses_a_foreign_owner) {
     const temporary_directory directory;
     std::string path = "/etc/passwd";
     uid_t owner = 0;
@@ -434,7 +435,7 @@ TEST(MmapRegion, AttachRefusesAForeignOwner) {
               (fault{fault_kind::foreign_owner, geteuid(), owner}));
 }
 
-TEST(MmapRegion, AttachRefusesAFileThatOthersMayWrite) {
+TEST(mmap_region, attach_refuses_a_file_that_others_may_write) {
     const temporary_directory directory;
     for (const mode_t mode : {0620U, 0602U, 0666U, 0777U}) {
         const std::string path = directory / std::to_string(mode);
@@ -445,13 +446,13 @@ TEST(MmapRegion, AttachRefusesAFileThatOthersMayWrite) {
     EXPECT_TRUE(mmap_region::attach(directory / "readable"));
 }
 
-TEST(MmapRegion, AttachRefusesAnEmptyFile) {
+TEST(mmap_region, attach_refuses_an_empty_file) {
     const temporary_directory directory;
     write_file(directory / "empty", "");
     EXPECT_EQ(mmap_region::attach(directory / "empty").error(), (fault{fault_kind::file_size, 1, 0}));
 }
 
-TEST(MmapRegion, AttachSaysWhatMayNotBeOpened) {
+TEST(mmap_region, attach_says_what_may_not_be_opened) {
     const temporary_directory directory;
     write_file(directory / "region", "content");
     failing_open.fail(EACCES);
@@ -460,7 +461,7 @@ TEST(MmapRegion, AttachSaysWhatMayNotBeOpened) {
     EXPECT_EQ(mmap_region::attach(directory / "region").error(), system_call(ELOOP));
 }
 
-TEST(MmapRegion, AReadOnlyObserverSeesTheRingAndClaimsNoRole) {
+TEST(mmap_region, a_read_only_observer_sees_the_ring_and_claims_no_role) {
     const temporary_directory directory;
     const auto made = mmap_region::create(directory / "region", ring::required_size(4)).value();
     auto producer = ring::create(made.region(), 4).value().claim_producer({1, 1}).value();
@@ -476,7 +477,7 @@ TEST(MmapRegion, AReadOnlyObserverSeesTheRingAndClaimsNoRole) {
     EXPECT_EQ(ring::create(observing.region(), 4).error(), read_only);
 }
 
-TEST(MmapRegion, AutomaticCleanupRemovesTheNameAtTheEnd) {
+TEST(mmap_region, automatic_cleanup_removes_the_name_at_the_end) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     {
@@ -494,7 +495,7 @@ TEST(MmapRegion, AutomaticCleanupRemovesTheNameAtTheEnd) {
     EXPECT_FALSE(has_name(path));
 }
 
-TEST(MmapRegion, AMovedOrReplacedRegionRemovesItsNameOnce) {
+TEST(mmap_region, a_moved_or_replaced_region_removes_its_name_once) {
     const temporary_directory directory;
     auto first = mmap_region::create(directory / "first", page, automatic).value();
     auto second = mmap_region::create(directory / "second", page, automatic).value();
@@ -507,7 +508,7 @@ TEST(MmapRegion, AMovedOrReplacedRegionRemovesItsNameOnce) {
     EXPECT_EQ(third.size_bytes(), page);
 }
 
-TEST(MmapRegion, CloseNameLeavesMappingsAndANewAttachIsGone) {
+TEST(mmap_region, close_name_leaves_mappings_and_a_new_attach_is_gone) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     auto made = mmap_region::create(path, page, automatic).value();
@@ -519,7 +520,7 @@ TEST(MmapRegion, CloseNameLeavesMappingsAndANewAttachIsGone) {
     EXPECT_EQ(attached.region().data()[0], std::byte{9});
 }
 
-TEST(MmapRegion, AForkedChildRemovesNothing) {
+TEST(mmap_region, a_forked_child_removes_nothing) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     auto made = mmap_region::create(path, page, automatic).value();
@@ -532,7 +533,7 @@ TEST(MmapRegion, AForkedChildRemovesNothing) {
     EXPECT_TRUE(has_name(path));
 }
 
-TEST(MmapRegion, ANameThatIsAnothersByNowIsLeftAlone) {
+TEST(mmap_region, a_name_that_is_anothers_by_now_is_left_alone) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     {
@@ -545,7 +546,7 @@ TEST(MmapRegion, ANameThatIsAnothersByNowIsLeftAlone) {
     EXPECT_EQ(content_of(path), "precious");
 }
 
-TEST(MmapRegion, OwnershipIsTakenAndReleased) {
+TEST(mmap_region, ownership_is_taken_and_released) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     {
@@ -566,7 +567,7 @@ TEST(MmapRegion, OwnershipIsTakenAndReleased) {
     EXPECT_TRUE(prepared.close_name().value());
 }
 
-TEST(MmapRegion, ARelativeNameSurvivesAChangeOfFolder) {
+TEST(mmap_region, a_relative_name_survives_a_change_of_folder) {
     const temporary_directory directory;
     const pid_t child = start_child([&] {
         if (chdir(directory.path().c_str()) != 0) return 1;
@@ -579,7 +580,7 @@ TEST(MmapRegion, ARelativeNameSurvivesAChangeOfFolder) {
     EXPECT_EQ(names_in(directory), 0U);
 }
 
-TEST(MmapRegion, WithinTheSizeSetAsideARegionGrowsAndStaysWhereItIs) {
+TEST(mmap_region, within_the_size_set_aside_a_region_grows_and_stays_where_it_is) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     auto made = mmap_region::create(path, 100, {.max_size_bytes = 1'000 * page}).value();
@@ -600,7 +601,7 @@ TEST(MmapRegion, WithinTheSizeSetAsideARegionGrowsAndStaysWhereItIs) {
     EXPECT_EQ(stat_of(path).st_size, 1'000 * page) << "refused, and done all the same";
 }
 
-TEST(MmapRegion, ARegionThatHasToMoveSaysSo) {
+TEST(mmap_region, a_region_that_has_to_move_says_so) {
     const temporary_directory directory;
     auto made = mmap_region::create(directory / "region", page).value();
     std::byte* const base = made.region().data();
@@ -615,7 +616,7 @@ TEST(MmapRegion, ARegionThatHasToMoveSaysSo) {
     if (neighbour != MAP_FAILED) munmap(neighbour, page);
 }
 
-TEST(MmapRegion, APeersGrowthBeyondOurMaximumIsRefusedAndOursStays) {
+TEST(mmap_region, a_peers_growth_beyond_our_maximum_is_refused_and_ours_stays) {
     const temporary_directory directory;
     auto made = mmap_region::create(directory / "region", page).value();
     auto attached = mmap_region::attach(directory / "region", access::read_write, {.max_size_bytes = page}).value();
@@ -630,7 +631,7 @@ TEST(MmapRegion, APeersGrowthBeyondOurMaximumIsRefusedAndOursStays) {
               too_long);
 }
 
-TEST(MmapRegion, ARegionDoesNotShrink) {
+TEST(mmap_region, a_region_does_not_shrink) {
     const temporary_directory directory;
     auto made = mmap_region::create(directory / "region", 2 * page).value();
     EXPECT_EQ(made.resize(page).error(), (fault{fault_kind::shrink_refused, 2 * page, page}));
@@ -638,14 +639,14 @@ TEST(MmapRegion, ARegionDoesNotShrink) {
     EXPECT_EQ(stat_of(directory / "region").st_size, 2 * page);
 }
 
-TEST(MmapRegion, AReadOnlyRegionIsNotResized) {
+TEST(mmap_region, a_read_only_region_is_not_resized) {
     const temporary_directory directory;
     const auto made = mmap_region::create(directory / "region", page).value();
     auto attached = mmap_region::attach(directory / "region", access::read_only).value();
     EXPECT_EQ(attached.resize(2 * page).error(), (fault{fault_kind::access_denied, 1, 0}));
 }
 
-TEST(MmapRegion, AFileThatHasShrunkIsReported) {
+TEST(mmap_region, a_file_that_has_shrunk_is_reported) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     auto made = mmap_region::create(path, 2 * page).value();
@@ -656,7 +657,7 @@ TEST(MmapRegion, AFileThatHasShrunkIsReported) {
 }
 
 // What files cannot be protected from, as the documentation says.
-TEST(MmapRegion, TouchingWhatWasCutOffIsASigbus) {
+TEST(mmap_region, touching_what_was_cut_off_is_a_sigbus) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     auto made = mmap_region::create(path, 2 * page).value();
@@ -669,7 +670,7 @@ TEST(MmapRegion, TouchingWhatWasCutOffIsASigbus) {
     EXPECT_TRUE(killed_by(ended(child), SIGBUS));
 }
 
-TEST(MmapRegion, TwoThatResizeOneFileNeverLoseAByte) {
+TEST(mmap_region, two_that_resize_one_file_never_lose_a_byte) {
     EXPECT_TRUE(rc::check([] {
         const temporary_directory directory;
         const std::string path = directory / "region";
@@ -715,7 +716,7 @@ TEST(MmapRegion, TwoThatResizeOneFileNeverLoseAByte) {
     }));
 }
 
-TEST(MmapRegion, TheFileSizeLimitIsAnErrorAndNoSignal) {
+TEST(mmap_region, the_file_size_limit_is_an_error_and_no_signal) {
     const temporary_directory directory;
     const pid_t child = start_child([&] {
         const rlimit limit{2 * page, 2 * page};
@@ -733,7 +734,7 @@ TEST(MmapRegion, TheFileSizeLimitIsAnErrorAndNoSignal) {
     EXPECT_FALSE(has_name(directory / "a"));
 }
 
-TEST(MmapRegion, WithoutDescriptorsItIsRefused) {
+TEST(mmap_region, without_descriptors_it_is_refused) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     const auto made = mmap_region::create(path, page).value();
@@ -783,7 +784,7 @@ std::optional<fault> resizing(const std::string& path) {
     return refused;
 }
 
-TEST(MmapRegion, AFailingSystemCallIsReportedAndLeavesNothing) {
+TEST(mmap_region, a_failing_system_call_is_reported_and_leaves_nothing) {
     const failure failures[] = {
         {"open", failing_open, EMFILE, creating},
         {"open", failing_open, ENFILE, creating},
@@ -830,7 +831,7 @@ TEST(MmapRegion, AFailingSystemCallIsReportedAndLeavesNothing) {
     }
 }
 
-TEST(MmapRegion, AFailingStatIsReported) {
+TEST(mmap_region, a_failing_stat_is_reported) {
     const temporary_directory directory;
     auto made = mmap_region::create(directory / "region", page, automatic).value();
     failing_fstat.fail(EIO);
@@ -846,7 +847,7 @@ TEST(MmapRegion, AFailingStatIsReported) {
     EXPECT_TRUE(made.close_name().value()) << "still ours to remove";
 }
 
-TEST(MmapRegion, InterruptedCallsGoOn) {
+TEST(mmap_region, interrupted_calls_go_on) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     failing_open.fail(EINTR, 5);

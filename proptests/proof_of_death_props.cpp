@@ -137,7 +137,7 @@ private:
     peer_id said_;
 };
 
-TEST(ThisProcess, IsThePidAndTheStartTime) {
+TEST(this_process, is_the_pid_and_the_start_time) {
     const peer_id me = shm::this_process().value();
     EXPECT_EQ(me, peer_of(getpid()));
     EXPECT_TRUE(me.valid());
@@ -145,14 +145,14 @@ TEST(ThisProcess, IsThePidAndTheStartTime) {
     EXPECT_EQ(shm::this_process().value(), me);
 }
 
-TEST(ThisProcess, AForkedChildIsAnotherPeer) {
+TEST(this_process, a_forked_child_is_another_peer) {
     const peer_id me = shm::this_process().value();
     const waiting_child child;
     EXPECT_EQ(child.said(), peer_of(child.pid()));
     EXPECT_NE(child.said(), me);
 }
 
-TEST(ThisProcess, TheNameOfTheProgramConfusesNobody) {
+TEST(this_process, the_name_of_the_program_confuses_nobody) {
     for (const char* name : {"a b c d", "a) R 1 2 3", "((", "))) 1 (2", ")", " ", "1 2 3 4 5 6 7 8"}) {
         SCOPED_TRACE(name);
         const waiting_child child{name};
@@ -161,7 +161,7 @@ TEST(ThisProcess, TheNameOfTheProgramConfusesNobody) {
     }
 }
 
-TEST(ThisProcess, SaysWhatProcRefuses) {
+TEST(this_process, says_what_proc_refuses) {
     failing_open.fail(EMFILE);
     EXPECT_EQ(shm::this_process().error(), system_call(EMFILE));
     failing_open.fail(EACCES);
@@ -171,7 +171,7 @@ TEST(ThisProcess, SaysWhatProcRefuses) {
     EXPECT_TRUE(failing_open.all_failed());
 }
 
-TEST(Reap, ProvesTheDeathOfAChildAndSaysHowItEnded) {
+TEST(reap, proves_the_death_of_a_child_and_says_how_it_ended) {
     waiting_child child;
     child.kill_it();
     const auto dead = shm::reap(child.pid()).value();
@@ -184,7 +184,7 @@ TEST(Reap, ProvesTheDeathOfAChildAndSaysHowItEnded) {
     EXPECT_TRUE(exited_with(shm::reap(leaving).value().status, 3));
 }
 
-TEST(Reap, WaitsForTheEnd) {
+TEST(reap, waits_for_the_end) {
     std::array<int, 2> gate{};
     ASSERT_EQ(pipe(gate.data()), 0);
     const pid_t child = start_child([&] {
@@ -199,7 +199,7 @@ TEST(Reap, WaitsForTheEnd) {
     close(gate[0]);
 }
 
-TEST(Reap, RefusesWhatIsNoChild) {
+TEST(reap, refuses_what_is_no_child) {
     EXPECT_EQ(shm::reap(getpid()).error(), system_call(ECHILD));
     EXPECT_EQ(shm::reap(0).error(), system_call(EINVAL));
     const pid_t reaped = start_child([] { return 0; });
@@ -208,14 +208,14 @@ TEST(Reap, RefusesWhatIsNoChild) {
 }
 
 // Neither "any child" nor "any of a group": the proof would be another's.
-TEST(Reap, ReapsNobodyElse) {
+TEST(reap, reaps_nobody_else) {
     const pid_t child = start_child([] { return 5; });
     EXPECT_EQ(shm::reap(-1).error(), system_call(EINVAL));
     EXPECT_EQ(shm::reap(-getpgrp()).error(), system_call(EINVAL));
     EXPECT_TRUE(exited_with(ended(child), 5));
 }
 
-TEST(Reap, InterruptedWaitsGoOn) {
+TEST(reap, interrupted_waits_go_on) {
     const pid_t child = start_child([] { return 0; });
     failing_waitid.fail(EINTR, 5);
     failing_waitpid.fail(EINTR, 5);
@@ -223,7 +223,7 @@ TEST(Reap, InterruptedWaitsGoOn) {
     EXPECT_TRUE(failing_waitid.all_failed() && failing_waitpid.all_failed());
 }
 
-TEST(Reap, AFailureLeavesTheChildToBeReaped) {
+TEST(reap, a_failure_leaves_the_child_to_be_reaped) {
     const pid_t child = start_child([] { return 0; });
     const auto before = open_descriptors();
     failing_open.fail(EMFILE);
@@ -234,7 +234,7 @@ TEST(Reap, AFailureLeavesTheChildToBeReaped) {
     EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST(ProcessWatch, ProvesADeathOnlyAfterIt) {
+TEST(process_watch, proves_a_death_only_after_it) {
     waiting_child child;
     const auto watch = process_watch::open(child.said()).value();
     EXPECT_EQ(watch.wait().error(), not_dead(child.said())) << "the default looks once";
@@ -247,7 +247,7 @@ TEST(ProcessWatch, ProvesADeathOnlyAfterIt) {
     EXPECT_TRUE(watch.wait()) << "a zombie or not";
 }
 
-TEST(ProcessWatch, APausedProcessIsNotDead) {
+TEST(process_watch, a_paused_process_is_not_dead) {
     waiting_child child;
     const auto watch = process_watch::open(child.said()).value();
     kill(child.pid(), SIGSTOP);
@@ -257,7 +257,7 @@ TEST(ProcessWatch, APausedProcessIsNotDead) {
     EXPECT_EQ(watch.wait(std::chrono::steady_clock::now() + 1ms).error(), not_dead(child.said()));
 }
 
-TEST(ProcessWatch, ADeadlineIsKept) {
+TEST(process_watch, a_deadline_is_kept) {
     const waiting_child child;
     const auto watch = process_watch::open(child.said()).value();
     const auto start = std::chrono::steady_clock::now();
@@ -265,7 +265,7 @@ TEST(ProcessWatch, ADeadlineIsKept) {
     EXPECT_GE(std::chrono::steady_clock::now() - start, 20ms) << "given up early";
 }
 
-TEST(ProcessWatch, ItsDescriptorIsForPollAndIsCloseOnExec) {
+TEST(process_watch, its_descriptor_is_for_poll_and_is_close_on_exec) {
     waiting_child child;
     const auto watch = process_watch::open(child.said()).value();
     EXPECT_EQ(fcntl(watch.fd(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
@@ -276,7 +276,7 @@ TEST(ProcessWatch, ItsDescriptorIsForPollAndIsCloseOnExec) {
     EXPECT_EQ(event.revents & POLLIN, POLLIN);
 }
 
-TEST(ProcessWatch, AZombieIsDead) {
+TEST(process_watch, a_zombie_is_dead) {
     waiting_child child;
     child.kill_it();
     siginfo_t info{};
@@ -285,7 +285,7 @@ TEST(ProcessWatch, AZombieIsDead) {
     EXPECT_EQ(watch.wait().value().peer(), child.said());
 }
 
-TEST(ProcessWatch, APidThatHasBeenGivenOutAgainIsGone) {
+TEST(process_watch, a_pid_that_has_been_given_out_again_is_gone) {
     const waiting_child child;
     EXPECT_TRUE(rc::check([&] {
         const peer_id earlier{child.said().id, *rc::gen::arbitrary<std::uint32_t>()};
@@ -296,7 +296,7 @@ TEST(ProcessWatch, APidThatHasBeenGivenOutAgainIsGone) {
     }));
 }
 
-TEST(ProcessWatch, AProcessThatIsNoMoreIsGone) {
+TEST(process_watch, a_process_that_is_no_more_is_gone) {
     waiting_child child;
     const peer_id peer = child.said();
     child.kill_it();
@@ -308,7 +308,7 @@ TEST(ProcessWatch, AProcessThatIsNoMoreIsGone) {
 }
 
 // Its pid may be another's by the time that the start time is read; the kernel is asked once more who it was.
-TEST(ProcessWatch, AProcessThatEndsWhileTheWatchIsOpenedIsGone) {
+TEST(process_watch, a_process_that_ends_while_the_watch_is_opened_is_gone) {
     const waiting_child child;
     const auto before = open_descriptors();
     failing_syscall.fail(ESRCH, 1, 1);
@@ -317,7 +317,7 @@ TEST(ProcessWatch, AProcessThatEndsWhileTheWatchIsOpenedIsGone) {
     EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST(ProcessWatch, AProcessThatMayNotBeSignalledIsWatchedAllTheSame) {
+TEST(process_watch, a_process_that_may_not_be_signalled_is_watched_all_the_same) {
     waiting_child child;
     failing_syscall.fail(EPERM, 1, 1);
     const auto watch = process_watch::open(child.said()).value();
@@ -325,7 +325,7 @@ TEST(ProcessWatch, AProcessThatMayNotBeSignalledIsWatchedAllTheSame) {
     EXPECT_TRUE(watch.wait(deadline::max()));
 }
 
-TEST(ProcessWatch, AFailingSystemCallIsReportedAndLeavesNothing) {
+TEST(process_watch, a_failing_system_call_is_reported_and_leaves_nothing) {
     const waiting_child child;
     const auto before = open_descriptors();
     for (const int error : {ENOSYS, EMFILE, ENFILE, ENOMEM}) {
@@ -348,7 +348,7 @@ TEST(ProcessWatch, AFailingSystemCallIsReportedAndLeavesNothing) {
     EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST(ProcessWatch, WithoutDescriptorsItIsRefused) {
+TEST(process_watch, without_descriptors_it_is_refused) {
     const waiting_child watched;
     const pid_t child = start_child([&] {
         const rlimit limit{3, 3};
@@ -359,7 +359,7 @@ TEST(ProcessWatch, WithoutDescriptorsItIsRefused) {
     EXPECT_TRUE(exited_with(ended(child), 0));
 }
 
-TEST(ProcessWatch, ADescriptorClosedBehindItsBackProvesNothing) {
+TEST(process_watch, a_descriptor_closed_behind_its_back_proves_nothing) {
     const waiting_child child;
     const auto watch = process_watch::open(child.said()).value();
     const int fd = watch.fd();
@@ -370,7 +370,7 @@ TEST(ProcessWatch, ADescriptorClosedBehindItsBackProvesNothing) {
     close(kept);
 }
 
-TEST(ProcessWatch, InterruptedWaitsGoOn) {
+TEST(process_watch, interrupted_waits_go_on) {
     waiting_child child;
     const auto watch = process_watch::open(child.said()).value();
     failing_ppoll.fail(EINTR, 5);
@@ -383,7 +383,7 @@ TEST(ProcessWatch, InterruptedWaitsGoOn) {
 }
 
 // Signals that come all the time neither end a wait early nor keep it from ending.
-TEST(ProcessWatch, ADeadlineIsKeptUnderAStormOfSignals) {
+TEST(process_watch, a_deadline_is_kept_under_a_storm_of_signals) {
     const waiting_child watched;
     const pid_t child = start_child([&] {
         static volatile std::sig_atomic_t ticks = 0;
@@ -404,7 +404,7 @@ TEST(ProcessWatch, ADeadlineIsKeptUnderAStormOfSignals) {
     EXPECT_TRUE(exited_with(status, 0)) << status;
 }
 
-TEST(ProofOfDeath, TheDeadProducersRoleIsTakenOverAndItsItemsAreThere) {
+TEST(proof_of_death, the_dead_producers_role_is_taken_over_and_its_items_are_there) {
     const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
     const auto placed = ring::create(memory.region(), 4).value();
     const peer_id me = shm::this_process().value();
@@ -429,7 +429,7 @@ TEST(ProofOfDeath, TheDeadProducersRoleIsTakenOverAndItsItemsAreThere) {
     for (const std::uint64_t item : {1U, 2U, 3U}) EXPECT_EQ(consumer.try_pop(), item);
 }
 
-TEST(ProofOfDeath, AnothersDeathTakesNothingOver) {
+TEST(proof_of_death, anothers_death_takes_nothing_over) {
     waiting_child holder;
     const auto memory = shm::heap_region::create(ring::required_size(4)).value();
     const auto placed = ring::create(memory.region(), 4).value();

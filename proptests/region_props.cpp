@@ -42,7 +42,7 @@ shm::region some_region() {
     return {bytes.data() + start, *evenly(0, all_bytes - start)};
 }
 
-TEST(Region, ASubregionIsRefusedExactlyWhenItReachesPastTheEnd) {
+TEST(region, a_subregion_is_refused_exactly_when_it_reaches_past_the_end) {
     EXPECT_TRUE(rc::check([] {
         const shm::region whole = some_region();
         const std::size_t offset = *sizes();
@@ -61,7 +61,7 @@ TEST(Region, ASubregionIsRefusedExactlyWhenItReachesPastTheEnd) {
     }));
 }
 
-TEST(Region, AnOffsetIsRefusedExactlyWhenItIsPastTheEnd) {
+TEST(region, an_offset_is_refused_exactly_when_it_is_past_the_end) {
     EXPECT_TRUE(rc::check([] {
         const shm::region whole = some_region();
         const std::size_t offset = *sizes();
@@ -74,7 +74,7 @@ TEST(Region, AnOffsetIsRefusedExactlyWhenItIsPastTheEnd) {
     }));
 }
 
-TEST(Region, AValueIsHadExactlyWhereItFitsAndIsAligned) {
+TEST(region, a_value_is_had_exactly_where_it_fits_and_is_aligned) {
     EXPECT_TRUE(rc::check([] {
         const shm::region whole = some_region();
         const std::size_t offset = *sizes();
@@ -93,7 +93,7 @@ TEST(Region, AValueIsHadExactlyWhereItFitsAndIsAligned) {
     }));
 }
 
-TEST(Region, TheDefaultIsNoBytesAndReadOnly) {
+TEST(region, the_default_is_no_bytes_and_read_only) {
     const shm::region none;
     EXPECT_EQ(none.data(), nullptr);
     EXPECT_EQ(none.size_bytes(), 0U);
@@ -101,7 +101,7 @@ TEST(Region, TheDefaultIsNoBytesAndReadOnly) {
     EXPECT_EQ(none.get<int>().error(), (fault{fault_kind::out_of_range, 0, sizeof(int)}));
 }
 
-TEST(Region, APartOfAReadOnlyRegionIsReadOnly) {
+TEST(region, a_part_of_a_read_only_region_is_read_only) {
     const shm::region whole{bytes.data(), all_bytes, access::read_only};
     EXPECT_FALSE(whole.subregion(64, 64)->writable());
     EXPECT_TRUE((shm::region{bytes.data(), all_bytes}.subregion(64, 64)->writable()));

@@ -173,7 +173,6 @@ result<bool> mmap_region::close_name() noexcept {
     }
     if (named.st_dev != ours.st_dev || named.st_ino != ours.st_ino) return false;
     if (::unlink(all_.path.c_str()) != 0) return refused("unlink");
-    all_.owner = 0;
     return true;
 }
 

@@ -66,20 +66,14 @@ result<std::uint32_t> incarnation_of(pid_t pid) noexcept {
     return static_cast<std::uint32_t>(ticks);
 }
 
-/// What is left until the deadline, as ppoll wants it; none for a deadline that never comes.
-struct remaining {
-    explicit remaining(deadline until) noexcept : never{until == deadline::max()} {
-        using namespace std::chrono;
-        // Compared first: the difference to a deadline far in the past would overflow.
-        const auto now = steady_clock::now();
-        const nanoseconds left = until > now && !never ? nanoseconds{until - now} : 0ns;
-        time.tv_sec = static_cast<time_t>(left / 1s);
-        time.tv_nsec = static_cast<long>((left % 1s).count());
-    }
-    [[nodiscard]] const timespec* get() const noexcept { return never ? nullptr : &time; }
-    bool never;
-    timespec time{};
-};
+/// What is left until the deadline, as ppoll wants it: nothing if it has passed. Compared first, because the difference
+/// to a deadline far in the past would overflow.
+timespec remaining(deadline until) noexcept {
+    using namespace std::chrono;
+    const auto now = steady_clock::now();
+    const nanoseconds left = until > now ? nanoseconds{until - now} : 0ns;
+    return {static_cast<time_t>(left / 1s), static_cast<long>((left % 1s).count())};
+}
 
 }  // namespace
 
@@ -124,7 +118,10 @@ result<process_watch> process_watch::open(peer_id peer) noexcept {
 result<proof_of_death> process_watch::wait(deadline until) const noexcept {
     assert(fd_);
     pollfd process{fd_.get(), POLLIN, 0};
-    const int ready = uninterrupted([&] { return ::ppoll(&process, 1, remaining{until}.get(), nullptr); });
+    const int ready = uninterrupted([&] {
+        const timespec left = remaining(until);
+        return ::ppoll(&process, 1, &left, nullptr);
+    });
     if (ready < 0) return refused("ppoll");
     if (ready == 0) return fault{fault_kind::not_dead, peer_.word(), peer_.word()};
     if ((process.revents & POLLIN) == 0) return refused("ppoll", EBADF);  // somebody has closed our descriptor
