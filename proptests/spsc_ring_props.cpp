@@ -5,17 +5,16 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <deque>
-#include <initializer_list>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <ostream>
 #include <span>
+#include <stdexcept>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -27,54 +26,50 @@
 
 namespace {
 
-using shm::fault;
-using shm::fault_kind;
 using shm::peer_id;
 using shm::push_result;
 using shm::spsc_ring;
 using shm::spsc_ring_raw;
 
 constexpr std::size_t header_bytes = 192;
+constexpr std::size_t published_offset = 0;
+constexpr std::size_t consumed_offset = 64;
 
-template <class Ring>
-struct shape;
-template <shm::shared_value T, class Position>
-struct shape<spsc_ring<T, Position>> {
-    using position = Position;
-};
-template <shm::shared_value T, class Position>
-struct shape<spsc_ring_raw<T, Position>> {
-    using position = Position;
-};
-template <class Ring>
-using position_of = typename shape<Ring>::position;
-
-/// A ring between guard pages, and its two ends. Says the same of a placed ring and of a raw one.
-template <class Ring>
-class ring_under_test {
+/// A ring and its two ends, whatever its T. An item goes in as the seed that it is made from, and comes out as its
+/// fingerprint.
+class any_ring {
 public:
-    using T = typename Ring::value_type;
-    using position = position_of<Ring>;
-    using slot = typename Ring::slot;
-    using producer_end = typename Ring::producer;
-    using consumer_end = typename Ring::consumer;
-    static constexpr bool placed = std::is_same_v<Ring, spsc_ring<T, position>>;
+    virtual ~any_ring() = default;
+    [[nodiscard]] virtual std::uint64_t fingerprint(std::uint64_t seed) const = 0;
 
-    ring_under_test(std::uint32_t capacity, position first)
-        : bytes_{header_bytes + capacity * sizeof(slot)}, ring_{create(bytes_, capacity, first)} {
-        hand_on_producer();
-        hand_on_consumer();
-    }
+    virtual push_result try_push(std::uint64_t seed) = 0;
+    virtual std::size_t try_push_n(std::uint64_t first_seed, std::size_t count) = 0;
+    virtual std::size_t reserve_and_fill(std::uint64_t first_seed, std::size_t count) = 0;
+    virtual void commit(std::size_t count) = 0;
+    virtual bool is_full() = 0;
+    virtual std::uint32_t available_capacity() = 0;
+    virtual bool producer_corrupt() = 0;
 
-    [[nodiscard]] producer_end& producer() { return *producer_; }
-    [[nodiscard]] consumer_end& consumer() { return *consumer_; }
-    [[nodiscard]] const Ring& ring() const { return ring_; }
-    [[nodiscard]] guarded_bytes& bytes() { return bytes_; }
-    [[nodiscard]] std::span<slot> slots() const { return slots_in(bytes_, ring_.capacity()); }
-    [[nodiscard]] peer_id producer_peer() const { return placed ? peer_id{1, producers_} : peer_id{}; }
-    [[nodiscard]] peer_id consumer_peer() const { return placed ? peer_id{2, consumers_} : peer_id{}; }
+    virtual std::optional<std::uint64_t> try_pop() = 0;
+    virtual std::vector<std::uint64_t> try_pop_n(std::size_t count) = 0;
+    virtual std::vector<std::uint64_t> peek(std::size_t count) = 0;
+    virtual void consume(std::size_t count) = 0;
+    virtual bool is_empty() = 0;
+    virtual std::uint32_t size() = 0;
+    virtual bool consumer_corrupt() = 0;
 
-    /// The word at `offset`, as a hostile peer writes it.
+    virtual shm::ring_status status() = 0;
+    virtual std::uint32_t size_approx() = 0;
+    virtual bool is_empty_approx() = 0;
+    virtual std::array<std::uint32_t, 3> capacities() = 0;
+
+    /// Gives the role up, and takes it as somebody else who has just attached.
+    virtual void hand_on_producer() = 0;
+    virtual void hand_on_consumer() = 0;
+    [[nodiscard]] virtual peer_id producer_peer() const = 0;
+    [[nodiscard]] virtual peer_id consumer_peer() const = 0;
+
+    /// A word of the header, as a hostile peer reads and writes it.
     template <class Word>
     void overwrite(std::size_t offset, Word value) {
         std::memcpy(bytes_.data() + offset, &value, sizeof(Word));
@@ -85,9 +80,77 @@ public:
         std::memcpy(&value, bytes_.data() + offset, sizeof(Word));
         return value;
     }
+    [[nodiscard]] bool untouched() const { return bytes_.untouched(); }
 
-    /// Gives the role up, and takes it as somebody else who has just attached.
-    void hand_on_producer() {
+protected:
+    explicit any_ring(std::size_t size_bytes) : bytes_{size_bytes} {}
+    guarded_bytes bytes_;
+};
+
+template <class Ring, class Position>
+class ring_of final : public any_ring {
+    using T = typename Ring::value_type;
+    using slot = typename Ring::slot;
+    static constexpr bool placed = std::is_same_v<Ring, spsc_ring<T, Position>>;
+
+public:
+    ring_of(std::uint32_t capacity, Position first)
+        : any_ring{header_bytes + capacity * sizeof(slot)}, ring_{create(capacity, first)} {
+        hand_on_producer();
+        hand_on_consumer();
+    }
+
+    std::uint64_t fingerprint(std::uint64_t seed) const override { return fingerprint_of(item_of<T>(seed)); }
+
+    push_result try_push(std::uint64_t seed) override { return producer_->try_push(item_of<T>(seed)); }
+    std::size_t try_push_n(std::uint64_t first_seed, std::size_t count) override {
+        std::vector<T> items;
+        for (std::size_t i = 0; i < count; ++i) items.push_back(item_of<T>(first_seed + i));
+        return producer_->try_push_n(items);
+    }
+    std::size_t reserve_and_fill(std::uint64_t first_seed, std::size_t count) override {
+        const auto slots = producer_->reserve(count);
+        for (std::size_t i = 0; i < slots.size(); ++i) slots[i].write(item_of<T>(first_seed + i));
+        return slots.size();
+    }
+    void commit(std::size_t count) override { producer_->commit(count); }
+    bool is_full() override { return producer_->is_full(); }
+    std::uint32_t available_capacity() override { return producer_->available_capacity(); }
+    bool producer_corrupt() override { return producer_->corrupt(); }
+
+    std::optional<std::uint64_t> try_pop() override {
+        const auto item = consumer_->try_pop();
+        return item ? std::optional{fingerprint_of(*item)} : std::nullopt;
+    }
+    std::vector<std::uint64_t> try_pop_n(std::size_t count) override {
+        const T mark = item_of<T>(0);
+        std::vector<T> items(count, mark);
+        const std::size_t popped = consumer_->try_pop_n(items);
+        if (popped > count || std::count(items.begin() + static_cast<std::ptrdiff_t>(popped), items.end(), mark) !=
+                                  static_cast<std::ptrdiff_t>(count - popped))
+            throw std::logic_error("try_pop_n wrote past what it popped");
+        std::vector<std::uint64_t> fingerprints;
+        for (const T& item : std::span{items}.first(popped)) fingerprints.push_back(fingerprint_of(item));
+        return fingerprints;
+    }
+    std::vector<std::uint64_t> peek(std::size_t count) override {
+        std::vector<std::uint64_t> fingerprints;
+        for (const slot& each : consumer_->peek(count)) fingerprints.push_back(fingerprint_of(each.read()));
+        return fingerprints;
+    }
+    void consume(std::size_t count) override { consumer_->consume(count); }
+    bool is_empty() override { return consumer_->is_empty(); }
+    std::uint32_t size() override { return consumer_->size(); }
+    bool consumer_corrupt() override { return consumer_->corrupt(); }
+
+    shm::ring_status status() override { return ring_.status(); }
+    std::uint32_t size_approx() override { return ring_.size_approx(); }
+    bool is_empty_approx() override { return ring_.is_empty(); }
+    std::array<std::uint32_t, 3> capacities() override {
+        return {ring_.capacity(), producer_->capacity(), consumer_->capacity()};
+    }
+
+    void hand_on_producer() override {
         producer_.reset();
         ++producers_;
         if constexpr (placed)
@@ -95,7 +158,7 @@ public:
         else
             producer_.emplace(attach().make_producer());
     }
-    void hand_on_consumer() {
+    void hand_on_consumer() override {
         consumer_.reset();
         ++consumers_;
         if constexpr (placed)
@@ -103,302 +166,281 @@ public:
         else
             consumer_.emplace(attach().make_consumer());
     }
+    peer_id producer_peer() const override { return placed ? peer_id{1, producers_} : peer_id{}; }
+    peer_id consumer_peer() const override { return placed ? peer_id{2, consumers_} : peer_id{}; }
 
 private:
-    [[nodiscard]] static std::span<slot> slots_in(const guarded_bytes& bytes, std::uint32_t capacity) {
-        return {reinterpret_cast<slot*>(bytes.data() + header_bytes), capacity};
+    [[nodiscard]] static std::uint64_t fingerprint_of(const T& item) {
+        std::array<std::uint8_t, sizeof(T)> bytes;
+        std::memcpy(bytes.data(), &item, sizeof(T));
+        std::uint64_t hash = 0;
+        for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3 + 1;
+        return hash;
     }
-    [[nodiscard]] static Ring create(guarded_bytes& bytes, std::uint32_t capacity, position first) {
+    [[nodiscard]] std::span<slot> slots(std::uint32_t capacity) const {
+        return {reinterpret_cast<slot*>(bytes_.data() + header_bytes), capacity};
+    }
+    [[nodiscard]] Ring create(std::uint32_t capacity, Position first) const {
         if constexpr (placed)
-            return Ring::create(bytes.region(), capacity, first).value();
+            return Ring::create(bytes_.region(), capacity, first).value();
         else
-            return Ring::create(**bytes.region().get<typename Ring::header>(), slots_in(bytes, capacity), first)
-                .value();
+            return Ring::create(**bytes_.region().get<typename Ring::header>(), slots(capacity), first).value();
     }
     [[nodiscard]] Ring attach() const {
         if constexpr (placed)
             return Ring::attach(bytes_.region()).value();
         else
-            return Ring::attach(ring_.shared(), slots()).value();
+            return Ring::attach(ring_.shared(), slots(ring_.capacity())).value();
     }
 
-    guarded_bytes bytes_;
     Ring ring_;
     std::uint32_t producers_ = 0;
     std::uint32_t consumers_ = 0;
-    std::optional<producer_end> producer_;
-    std::optional<consumer_end> consumer_;
+    std::optional<typename Ring::producer> producer_;
+    std::optional<typename Ring::consumer> consumer_;
 };
 
-/// The obvious reference: a deque that knows its capacity. It holds the seeds that the items are made from.
-template <class Ring>
+/// What the tests are repeated for.
+struct kind {
+    const char* name;
+    int position_bits;
+    std::unique_ptr<any_ring> (*make)(std::uint32_t capacity, std::uint64_t first);
+};
+
+/// A count as a position of that many bits holds it.
+[[nodiscard]] std::uint64_t position(std::uint64_t count, int bits) {
+    return bits == 64 ? count : count & ((std::uint64_t{1} << bits) - 1);
+}
+
+template <class Ring, class Position = std::uint64_t>
+constexpr kind kind_of(const char* name) {
+    return {name, std::numeric_limits<Position>::digits,
+            [](std::uint32_t capacity, std::uint64_t first) -> std::unique_ptr<any_ring> {
+                return std::make_unique<ring_of<Ring, Position>>(capacity, static_cast<Position>(first));
+            }};
+}
+
+constexpr kind kinds[] = {
+    kind_of<spsc_ring<std::uint8_t>>("bytes"),
+    kind_of<spsc_ring<std::uint64_t>>("words"),
+    kind_of<spsc_ring<three_bytes>>("three_bytes"),
+    kind_of<spsc_ring<forty_eight_bytes>>("forty_eight_bytes"),
+    kind_of<spsc_ring<whole_line>>("whole_lines"),
+    kind_of<spsc_ring<std::uint64_t, std::uint8_t>, std::uint8_t>("words_with_positions_of_8_bits"),
+    kind_of<spsc_ring<three_bytes, std::uint16_t>, std::uint16_t>("three_bytes_with_positions_of_16_bits"),
+    kind_of<spsc_ring_raw<std::uint64_t>>("raw_words"),
+    kind_of<spsc_ring_raw<forty_eight_bytes, std::uint8_t>, std::uint8_t>("raw_with_positions_of_8_bits"),
+};
+
+class each_kind : public testing::TestWithParam<kind> {
+protected:
+    /// A ring of any capacity whose positions begin at nothing, anywhere, or so that they wrap within a lap or two.
+    struct choice {
+        std::uint32_t capacity;
+        std::uint64_t first;
+    };
+    [[nodiscard]] static choice any_choice() {
+        const auto capacity = std::uint32_t{1} << *rc::gen::inRange(0, std::min(GetParam().position_bits, 11));
+        const auto laps_away = *rc::gen::inRange<std::uint64_t>(0, 2 * capacity + 1);
+        const auto first = position(*rc::gen::oneOf(rc::gen::just(std::uint64_t{0}),
+                                                    rc::gen::arbitrary<std::uint64_t>(), rc::gen::just(0 - laps_away)),
+                                    GetParam().position_bits);
+        RC_LOG() << "capacity " << capacity << ", first position " << first << "\n";
+        RC_CLASSIFY(position(first + 2 * capacity, GetParam().position_bits) < first, "positions wrap");
+        return {capacity, first};
+    }
+};
+INSTANTIATE_TEST_SUITE_P(, each_kind, testing::ValuesIn(kinds),
+                         [](const auto& test) { return std::string{test.param.name}; });
+void PrintTo(const kind& printed, std::ostream* out) { *out << printed.name; }
+
+/// The obvious reference: a deque that knows its capacity.
 struct reference {
-    using T = typename Ring::value_type;
-
     std::deque<std::uint64_t> seeds;
-    position_of<Ring> published;
-    position_of<Ring> consumed;
+    std::uint64_t published;
+    std::uint64_t consumed;
     std::uint32_t capacity;
+    int position_bits;
 
-    [[nodiscard]] std::size_t size() const { return seeds.size(); }
     [[nodiscard]] std::size_t free() const { return capacity - seeds.size(); }
-    [[nodiscard]] T item(std::size_t i) const { return item_of<T>(seeds[i]); }
-
     [[nodiscard]] std::size_t reservable(std::size_t count) const {
         return std::min<std::size_t>({count, free(), capacity - published % capacity});
     }
     [[nodiscard]] std::size_t peekable(std::size_t count) const {
-        return std::min<std::size_t>({count, size(), capacity - consumed % capacity});
+        return std::min<std::size_t>({count, seeds.size(), capacity - consumed % capacity});
     }
-
+    [[nodiscard]] std::vector<std::uint64_t> oldest(std::size_t count, const any_ring& ring) const {
+        std::vector<std::uint64_t> fingerprints;
+        for (std::size_t i = 0; i < std::min(count, seeds.size()); ++i)
+            fingerprints.push_back(ring.fingerprint(seeds[i]));
+        return fingerprints;
+    }
     void push(std::uint64_t first_seed, std::size_t count) {
         count = std::min(count, free());
         for (std::size_t i = 0; i < count; ++i) seeds.push_back(first_seed + i);
-        published = static_cast<position_of<Ring>>(published + count);
+        published += count;
     }
     void pop(std::size_t count) {
-        count = std::min(count, size());
+        count = std::min(count, seeds.size());
         seeds.erase(seeds.begin(), seeds.begin() + static_cast<std::ptrdiff_t>(count));
-        consumed = static_cast<position_of<Ring>>(consumed + count);
+        consumed += count;
     }
 };
 
-template <class Ring>
-struct call : rc::state::Command<reference<Ring>, ring_under_test<Ring>> {
-    using T = typename Ring::value_type;
-    using expected = reference<Ring>;
-    using subject = ring_under_test<Ring>;
-};
+using call = rc::state::Command<reference, any_ring>;
 
-std::size_t any_count(std::uint32_t capacity) { return *rc::gen::inRange<std::size_t>(0, capacity + 3); }
+std::uint64_t any_seed() { return *rc::gen::arbitrary<std::uint64_t>(); }
+std::size_t any_count(const reference& state) { return *rc::gen::inRange<std::size_t>(0, state.capacity + 3); }
 
-template <class Ring>
-struct try_push : call<Ring> {
-    using typename call<Ring>::T, typename call<Ring>::expected, typename call<Ring>::subject;
-    std::uint64_t seed = *rc::gen::arbitrary<std::uint64_t>();
-
-    void apply(expected& state) const override { state.push(seed, 1); }
-    void run(const expected& state, subject& ring) const override {
-        RC_ASSERT(ring.producer().try_push(item_of<T>(seed)) ==
-                  (state.free() == 0 ? shm::ring_full : push_result::pushed));
+struct try_push : call {
+    std::uint64_t seed = any_seed();
+    void apply(reference& state) const override { state.push(seed, 1); }
+    void run(const reference& state, any_ring& ring) const override {
+        RC_ASSERT(ring.try_push(seed) == (state.free() == 0 ? shm::ring_full : push_result::pushed));
     }
     void show(std::ostream& out) const override { out << "try_push(" << seed << ")"; }
 };
 
-template <class Ring>
-struct try_push_n : call<Ring> {
-    using typename call<Ring>::T, typename call<Ring>::expected, typename call<Ring>::subject;
-    std::uint64_t seed = *rc::gen::arbitrary<std::uint64_t>();
+struct try_push_n : call {
+    std::uint64_t seed = any_seed();
     std::size_t count;
-
-    explicit try_push_n(const expected& state) : count{any_count(state.capacity)} {}
-    void apply(expected& state) const override { state.push(seed, count); }
-    void run(const expected& state, subject& ring) const override {
-        std::vector<T> items;
-        for (std::size_t i = 0; i < count; ++i) items.push_back(item_of<T>(seed + i));
-        RC_ASSERT(ring.producer().try_push_n(items) == std::min(count, state.free()));
+    explicit try_push_n(const reference& state) : count{any_count(state)} {}
+    void apply(reference& state) const override { state.push(seed, count); }
+    void run(const reference& state, any_ring& ring) const override {
+        RC_ASSERT(ring.try_push_n(seed, count) == std::min(count, state.free()));
     }
     void show(std::ostream& out) const override { out << "try_push_n(" << count << " from " << seed << ")"; }
 };
 
-template <class Ring>
-struct reserve_commit : call<Ring> {
-    using typename call<Ring>::T, typename call<Ring>::expected, typename call<Ring>::subject;
-    std::uint64_t seed = *rc::gen::arbitrary<std::uint64_t>();
+struct reserve_commit : call {
+    std::uint64_t seed = any_seed();
     std::size_t count;
-    std::size_t most_committed;
-
-    explicit reserve_commit(const expected& state)
-        : count{any_count(state.capacity)}, most_committed{any_count(state.capacity)} {}
-    void apply(expected& state) const override { state.push(seed, std::min(most_committed, state.reservable(count))); }
-    void run(const expected& state, subject& ring) const override {
-        const auto slots = ring.producer().reserve(count);
-        RC_ASSERT(slots.size() == state.reservable(count));
-        for (std::size_t i = 0; i < slots.size(); ++i) slots[i].write(item_of<T>(seed + i));
-        ring.producer().commit(std::min(most_committed, slots.size()));
+    std::size_t most;
+    explicit reserve_commit(const reference& state) : count{any_count(state)}, most{any_count(state)} {}
+    void apply(reference& state) const override { state.push(seed, std::min(most, state.reservable(count))); }
+    void run(const reference& state, any_ring& ring) const override {
+        const std::size_t reserved = ring.reserve_and_fill(seed, count);
+        RC_ASSERT(reserved == state.reservable(count));
+        ring.commit(std::min(most, reserved));
     }
     void show(std::ostream& out) const override {
-        out << "reserve(" << count << "), commit(at most " << most_committed << " from " << seed << ")";
+        out << "reserve(" << count << ") from " << seed << ", commit(at most " << most << ")";
     }
 };
 
-template <class Ring>
-struct try_pop : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
-
-    void apply(expected& state) const override { state.pop(1); }
-    void run(const expected& state, subject& ring) const override {
-        const auto item = ring.consumer().try_pop();
+struct try_pop : call {
+    void apply(reference& state) const override { state.pop(1); }
+    void run(const reference& state, any_ring& ring) const override {
+        const auto item = ring.try_pop();
         RC_ASSERT(item.has_value() == !state.seeds.empty());
-        if (item) RC_ASSERT(*item == state.item(0));
+        if (item) RC_ASSERT(*item == ring.fingerprint(state.seeds.front()));
     }
     void show(std::ostream& out) const override { out << "try_pop()"; }
 };
 
-template <class Ring>
-struct try_pop_n : call<Ring> {
-    using typename call<Ring>::T, typename call<Ring>::expected, typename call<Ring>::subject;
+struct try_pop_n : call {
     std::size_t count;
-
-    explicit try_pop_n(const expected& state) : count{any_count(state.capacity)} {}
-    void apply(expected& state) const override { state.pop(count); }
-    void run(const expected& state, subject& ring) const override {
-        const T untouched = item_of<T>(0);
-        std::vector<T> items(count, untouched);
-        const std::size_t popped = ring.consumer().try_pop_n(items);
-        RC_ASSERT(popped == std::min(count, state.size()));
-        for (std::size_t i = 0; i < popped; ++i) RC_ASSERT(items[i] == state.item(i));
-        for (std::size_t i = popped; i < count; ++i) RC_ASSERT(items[i] == untouched);
+    explicit try_pop_n(const reference& state) : count{any_count(state)} {}
+    void apply(reference& state) const override { state.pop(count); }
+    void run(const reference& state, any_ring& ring) const override {
+        RC_ASSERT(ring.try_pop_n(count) == state.oldest(count, ring));
     }
     void show(std::ostream& out) const override { out << "try_pop_n(" << count << ")"; }
 };
 
-template <class Ring>
-struct peek_consume : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
+struct peek_consume : call {
     std::size_t count;
-    std::size_t most_consumed;
-
-    explicit peek_consume(const expected& state)
-        : count{any_count(state.capacity)}, most_consumed{any_count(state.capacity)} {}
-    void apply(expected& state) const override { state.pop(std::min(most_consumed, state.peekable(count))); }
-    void run(const expected& state, subject& ring) const override {
-        const auto slots = ring.consumer().peek(count);
-        RC_ASSERT(slots.size() == state.peekable(count));
-        for (std::size_t i = 0; i < slots.size(); ++i) RC_ASSERT(slots[i].read() == state.item(i));
-        ring.consumer().consume(std::min(most_consumed, slots.size()));
+    std::size_t most;
+    explicit peek_consume(const reference& state) : count{any_count(state)}, most{any_count(state)} {}
+    void apply(reference& state) const override { state.pop(std::min(most, state.peekable(count))); }
+    void run(const reference& state, any_ring& ring) const override {
+        RC_ASSERT(ring.peek(count) == state.oldest(state.peekable(count), ring));
+        ring.consume(std::min(most, state.peekable(count)));
     }
-    void show(std::ostream& out) const override {
-        out << "peek(" << count << "), consume(at most " << most_consumed << ")";
-    }
+    void show(std::ostream& out) const override { out << "peek(" << count << "), consume(at most " << most << ")"; }
 };
 
-template <class Ring>
-struct is_full : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
-    void run(const expected& state, subject& ring) const override {
-        RC_ASSERT(ring.producer().is_full() == (state.free() == 0));
+// Each of these looks at the peer's position at another moment, so none stands for another.
+struct ask_producer : call {
+    bool only_whether = *rc::gen::arbitrary<bool>();
+    void run(const reference& state, any_ring& ring) const override {
+        if (only_whether)
+            RC_ASSERT(ring.is_full() == (state.free() == 0));
+        else
+            RC_ASSERT(ring.available_capacity() == state.free());
     }
-    void show(std::ostream& out) const override { out << "is_full()"; }
+    void show(std::ostream& out) const override { out << (only_whether ? "is_full()" : "available_capacity()"); }
 };
 
-template <class Ring>
-struct available_capacity : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
-    void run(const expected& state, subject& ring) const override {
-        RC_ASSERT(ring.producer().available_capacity() == state.free());
+struct ask_consumer : call {
+    bool only_whether = *rc::gen::arbitrary<bool>();
+    void run(const reference& state, any_ring& ring) const override {
+        if (only_whether)
+            RC_ASSERT(ring.is_empty() == state.seeds.empty());
+        else
+            RC_ASSERT(ring.size() == state.seeds.size());
     }
-    void show(std::ostream& out) const override { out << "available_capacity()"; }
+    void show(std::ostream& out) const override { out << (only_whether ? "is_empty()" : "size()"); }
 };
 
-template <class Ring>
-struct is_empty : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
-    void run(const expected& state, subject& ring) const override {
-        RC_ASSERT(ring.consumer().is_empty() == (state.size() == 0));
-    }
-    void show(std::ostream& out) const override { out << "is_empty()"; }
-};
-
-template <class Ring>
-struct size : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
-    void run(const expected& state, subject& ring) const override { RC_ASSERT(ring.consumer().size() == state.size()); }
-    void show(std::ostream& out) const override { out << "size()"; }
-};
-
-template <class Ring>
-struct observe : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
-    void run(const expected& state, subject& ring) const override {
-        const shm::ring_status seen = ring.ring().status();
-        RC_ASSERT(seen.published == state.published);
-        RC_ASSERT(seen.consumed == state.consumed);
+struct observe : call {
+    void run(const reference& state, any_ring& ring) const override {
+        const shm::ring_status seen = ring.status();
+        RC_ASSERT(seen.published == position(state.published, state.position_bits));
+        RC_ASSERT(seen.consumed == position(state.consumed, state.position_bits));
         RC_ASSERT(seen.capacity == state.capacity);
-        RC_ASSERT(seen.size == state.size());
+        RC_ASSERT(seen.size == state.seeds.size());
         RC_ASSERT(seen.producer == ring.producer_peer());
         RC_ASSERT(seen.consumer == ring.consumer_peer());
         RC_ASSERT(!seen.reported_corrupt);
-        RC_ASSERT(ring.ring().size_approx() == state.size());
-        RC_ASSERT(ring.ring().is_empty() == (state.size() == 0));
-        RC_ASSERT(ring.ring().capacity() == state.capacity);
-        RC_ASSERT(ring.producer().capacity() == state.capacity);
-        RC_ASSERT(ring.consumer().capacity() == state.capacity);
-        RC_ASSERT(!ring.producer().corrupt());
-        RC_ASSERT(!ring.consumer().corrupt());
-        RC_ASSERT(ring.bytes().untouched());
+        RC_ASSERT(ring.size_approx() == state.seeds.size());
+        RC_ASSERT(ring.is_empty_approx() == state.seeds.empty());
+        for (const std::uint32_t capacity : ring.capacities()) RC_ASSERT(capacity == state.capacity);
+        RC_ASSERT(!ring.producer_corrupt());
+        RC_ASSERT(!ring.consumer_corrupt());
+        RC_ASSERT(ring.untouched());
     }
     void show(std::ostream& out) const override { out << "status(), size_approx(), is_empty(), capacity()"; }
 };
 
-template <class Ring>
-struct hand_on_producer : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
-    void run(const expected&, subject& ring) const override { ring.hand_on_producer(); }
-    void show(std::ostream& out) const override { out << "the producer drops its end, another attaches and claims it"; }
+struct hand_on : call {
+    bool producer = *rc::gen::arbitrary<bool>();
+    void run(const reference&, any_ring& ring) const override {
+        if (producer)
+            ring.hand_on_producer();
+        else
+            ring.hand_on_consumer();
+    }
+    void show(std::ostream& out) const override {
+        out << "the " << (producer ? "producer" : "consumer") << " drops its end, another one attaches and claims it";
+    }
 };
 
-template <class Ring>
-struct hand_on_consumer : call<Ring> {
-    using typename call<Ring>::expected, typename call<Ring>::subject;
-    void run(const expected&, subject& ring) const override { ring.hand_on_consumer(); }
-    void show(std::ostream& out) const override { out << "the consumer drops its end, another attaches and claims it"; }
-};
-
-template <class Ring>
-[[nodiscard]] std::uint32_t any_capacity() {
-    constexpr int exponents = std::min(std::numeric_limits<position_of<Ring>>::digits, 11);
-    return std::uint32_t{1} << *rc::gen::inRange(0, exponents);
-}
-
-/// Where positions begin: at nothing, anywhere, or so that they wrap within a lap or two.
-template <class Ring>
-[[nodiscard]] position_of<Ring> any_first_position(std::uint32_t capacity) {
-    using position = position_of<Ring>;
-    const auto laps_away = *rc::gen::inRange<std::uint32_t>(0, 2 * capacity + 1);
-    return *rc::gen::oneOf(rc::gen::just(position{0}), rc::gen::arbitrary<position>(),
-                           rc::gen::just(static_cast<position>(position{0} - laps_away)));
-}
-
-template <class Ring>
-class any_sequence_of_calls : public testing::Test {};
-
-using rings = testing::Types<spsc_ring<std::uint8_t>, spsc_ring<std::uint64_t>, spsc_ring<three_bytes>,
-                             spsc_ring<forty_eight_bytes>, spsc_ring<whole_line>,
-                             spsc_ring<std::uint64_t, std::uint8_t>, spsc_ring<three_bytes, std::uint16_t>,
-                             spsc_ring_raw<std::uint64_t>, spsc_ring_raw<forty_eight_bytes, std::uint8_t>>;
-TYPED_TEST_SUITE(any_sequence_of_calls, rings, );
-
-TYPED_TEST(any_sequence_of_calls, agrees_with_a_deque) {
+TEST_P(each_kind, does_in_any_sequence_of_calls_what_a_deque_does) {
     EXPECT_TRUE(rc::check([] {
-        using ring = TypeParam;
-        const auto capacity = any_capacity<ring>();
-        const auto first = any_first_position<ring>(capacity);
-        RC_LOG() << "capacity " << capacity << ", first position " << std::uint64_t{first} << "\n";
-        RC_CLASSIFY(static_cast<position_of<ring>>(first + 2 * capacity) < first, "positions wrap");
-        ring_under_test<ring> subject{capacity, first};
+        const auto [capacity, first] = any_choice();
+        const auto ring = GetParam().make(capacity, first);
         rc::state::check(
-            reference<ring>{{}, first, first, capacity}, subject,
-            rc::state::gen::execOneOfWithArgs<try_push<ring>, try_push_n<ring>, reserve_commit<ring>, try_pop<ring>,
-                                              try_pop_n<ring>, peek_consume<ring>, is_full<ring>,
-                                              available_capacity<ring>, is_empty<ring>, size<ring>, observe<ring>,
-                                              hand_on_producer<ring>, hand_on_consumer<ring>>());
-        RC_ASSERT(subject.bytes().untouched());
+            reference{{}, first, first, capacity, GetParam().position_bits}, *ring,
+            rc::state::gen::execOneOfWithArgs<try_push, try_push_n, reserve_commit, try_pop, try_pop_n, peek_consume,
+                                              ask_producer, ask_consumer, observe, hand_on>());
+        RC_ASSERT(ring->untouched());
     }));
 }
 
-TEST(spsc_ring, stays_in_order_while_narrow_positions_wrap_many_times) {
-    for (const std::uint32_t capacity : {1u, 2u, 16u, 128u}) {
-        ring_under_test<spsc_ring<std::uint64_t, std::uint8_t>> subject{capacity, 250};
+TEST_P(each_kind, stays_in_order_while_positions_wrap) {
+    const std::uint32_t widest = GetParam().position_bits == 8 ? 128 : 1024;
+    for (const std::uint32_t capacity : {1u, 2u, 16u, widest}) {
+        const auto ring =
+            GetParam().make(capacity, position(0 - 5 * std::uint64_t{capacity}, GetParam().position_bits));
         std::uint64_t pushed = 0;
         std::uint64_t popped = 0;
-        while (popped < 20 * 256) {
-            while (subject.producer().try_push(pushed) == push_result::pushed) ++pushed;
+        while (popped < 10 * capacity + 600) {
+            while (ring->try_push(pushed) == push_result::pushed) ++pushed;
             ASSERT_EQ(pushed - popped, capacity);
-            std::array<std::uint64_t, 3> some;
-            const std::size_t count = subject.consumer().try_pop_n(some);
-            ASSERT_EQ(count, std::min<std::size_t>(capacity, some.size()));
-            for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(some[i], popped++);
+            const auto some = ring->try_pop_n(capacity / 2 + 1);
+            ASSERT_EQ(some.size(), capacity / 2 + 1);
+            for (const std::uint64_t item : some) ASSERT_EQ(item, ring->fingerprint(popped++));
         }
     }
 }
@@ -406,73 +448,63 @@ TEST(spsc_ring, stays_in_order_while_narrow_positions_wrap_many_times) {
 /// The ways in which an endpoint looks at its peer's position though it knows of room or items enough.
 constexpr int ways_to_look = 3;
 
-template <class Subject>
-void look_at_consumer(Subject& subject, int way) {
-    auto& producer = subject.producer();
-    const std::size_t more_than_fits = producer.capacity() + 1;
-    const std::vector<typename Subject::T> items(more_than_fits);
-    const std::size_t count = way == 0   ? producer.available_capacity()
-                              : way == 1 ? producer.try_push_n(items)
-                                         : producer.reserve(more_than_fits).size();
-    ASSERT_LE(count, producer.capacity());
+std::size_t look_at_consumer(any_ring& ring, int way) {
+    const std::size_t more_than_fits = ring.capacities()[0] + 1;
+    return way == 0   ? ring.available_capacity()
+           : way == 1 ? ring.try_push_n(0, more_than_fits)
+                      : ring.reserve_and_fill(0, more_than_fits);
 }
-template <class Subject>
-void look_at_producer(Subject& subject, int way) {
-    auto& consumer = subject.consumer();
-    const std::size_t more_than_fits = consumer.capacity() + 1;
-    std::vector<typename Subject::T> items(more_than_fits);
-    const std::size_t count = way == 0   ? consumer.size()
-                              : way == 1 ? consumer.try_pop_n(items)
-                                         : consumer.peek(more_than_fits).size();
-    ASSERT_LE(count, consumer.capacity());
+std::size_t look_at_producer(any_ring& ring, int way) {
+    const std::size_t more_than_fits = ring.capacities()[0] + 1;
+    return way == 0 ? ring.size() : way == 1 ? ring.try_pop_n(more_than_fits).size() : ring.peek(more_than_fits).size();
 }
 
 // What an endpoint has to say for ever once it has met nonsense, whatever the shared word says later.
-template <class Subject>
-void expect_full_for_ever(Subject& subject) {
-    auto& producer = subject.producer();
-    const auto before = subject.ring().status().published;
-    std::vector<typename Subject::T> items(3);
+void expect_full_for_ever(any_ring& ring) {
+    const auto before = ring.status().published;
     for (int again = 0; again < 2; ++again) {
-        ASSERT_TRUE(producer.corrupt());
-        ASSERT_EQ(producer.try_push(items[0]), push_result::corrupt);
-        ASSERT_EQ(producer.try_push_n(items), 0u);
-        ASSERT_EQ(producer.reserve(1).size(), 0u);
-        ASSERT_TRUE(producer.is_full());
-        ASSERT_EQ(producer.available_capacity(), 0u);
+        ASSERT_TRUE(ring.producer_corrupt());
+        ASSERT_EQ(ring.try_push(0), push_result::corrupt);
+        ASSERT_EQ(ring.try_push_n(0, 3), 0u);
+        ASSERT_EQ(ring.reserve_and_fill(0, 1), 0u);
+        ASSERT_TRUE(ring.is_full());
+        ASSERT_EQ(ring.available_capacity(), 0u);
     }
-    ASSERT_EQ(subject.ring().status().published, before);
-    ASSERT_TRUE(subject.ring().status().reported_corrupt);
+    ASSERT_EQ(ring.status().published, before);
+    ASSERT_TRUE(ring.status().reported_corrupt);
 }
-template <class Subject>
-void expect_empty_for_ever(Subject& subject) {
-    auto& consumer = subject.consumer();
-    const auto before = subject.ring().status().consumed;
-    std::vector<typename Subject::T> items(3);
+void expect_empty_for_ever(any_ring& ring) {
+    const auto before = ring.status().consumed;
     for (int again = 0; again < 2; ++again) {
-        ASSERT_TRUE(consumer.corrupt());
-        ASSERT_FALSE(consumer.try_pop().has_value());
-        ASSERT_EQ(consumer.try_pop_n(items), 0u);
-        ASSERT_EQ(consumer.peek(1).size(), 0u);
-        ASSERT_TRUE(consumer.is_empty());
-        ASSERT_EQ(consumer.size(), 0u);
+        ASSERT_TRUE(ring.consumer_corrupt());
+        ASSERT_FALSE(ring.try_pop().has_value());
+        ASSERT_EQ(ring.try_pop_n(3).size(), 0u);
+        ASSERT_EQ(ring.peek(1).size(), 0u);
+        ASSERT_TRUE(ring.is_empty());
+        ASSERT_EQ(ring.size(), 0u);
     }
-    ASSERT_EQ(subject.ring().status().consumed, before);
-    ASSERT_TRUE(subject.ring().status().reported_corrupt);
+    ASSERT_EQ(ring.status().consumed, before);
+    ASSERT_TRUE(ring.status().reported_corrupt);
 }
 
-constexpr std::size_t published_offset = 0;
-constexpr std::size_t consumed_offset = 64;
+/// A ring in some state, and a value that its peer writes over a position.
+struct attack {
+    std::uint32_t capacity;
+    std::uint64_t published;
+    std::uint64_t consumed;
+    std::uint64_t value;
+    int way;
+};
 
-/// The values at which a comparison with a position, a capacity or a number's width can go wrong.
+/// With narrow positions every value; else those at which a comparison with a position, a capacity or a width can fail.
 template <class Position>
 [[nodiscard]] std::vector<Position> values_around(Position published, Position consumed, std::uint32_t capacity) {
     std::vector<Position> values;
     if constexpr (sizeof(Position) == 1) {
         for (unsigned value = 0; value < 256; ++value) values.push_back(static_cast<Position>(value));
     } else {
-        for (const Position base : {Position{0}, published, consumed, static_cast<Position>(Position{1} << 31),
-                                    static_cast<Position>(Position{1} << 32), static_cast<Position>(Position{1} << 63)})
+        for (const Position base :
+             {Position{0}, published, consumed, Position{1} << 31, Position{1} << 32, Position{1} << 63})
             for (const Position away : {Position{0}, Position{1}, Position{capacity} - 1, Position{capacity},
                                         Position{capacity} + 1, 2 * Position{capacity}}) {
                 values.push_back(base + away);
@@ -485,11 +517,13 @@ template <class Position>
 template <class Position>
 class peer_writes : public testing::Test {
 protected:
-    using subject = ring_under_test<spsc_ring<std::uint64_t, Position>>;
+    using ring_type = ring_of<spsc_ring<std::uint64_t, Position>, Position>;
 
-    /// Runs `attack(ring, pushed, popped, value, way)` for every filling of the ring and every value worth writing.
-    template <class Attack>
-    static void for_every_value(std::size_t attacked_offset, Attack attack) {
+    static Position distance(std::uint64_t from, std::uint64_t to) { return static_cast<Position>(to - from); }
+
+    /// Runs `endure(ring, attack)` for every filling of the ring and every value worth writing.
+    template <class Endure>
+    static void over_the_word_at(std::size_t offset, Endure endure) {
         for (const std::uint32_t capacity : {1u, 2u, 8u, 128u})
             for (const Position first : {Position{0}, static_cast<Position>(0 - capacity / 2 - 1)})
                 for (const std::uint32_t pushed : {0u, 1u, capacity / 2, capacity})
@@ -502,22 +536,20 @@ protected:
                                 SCOPED_TRACE(testing::Message()
                                              << "capacity " << capacity << ", published " << std::uint64_t{published}
                                              << ", consumed " << std::uint64_t{consumed} << ", written "
-                                             << std::uint64_t{value} << " at byte " << attacked_offset << ", way "
-                                             << way);
-                                subject ring{capacity, first};
-                                ASSERT_EQ(ring.producer().try_push_n(std::vector<std::uint64_t>(pushed)), pushed);
-                                std::vector<std::uint64_t> items(popped);
-                                ASSERT_EQ(ring.consumer().try_pop_n(items), popped);
-                                ASSERT_EQ(ring.producer().available_capacity(), capacity - (pushed - popped));
-                                ASSERT_EQ(ring.consumer().size(), pushed - popped);
-                                const auto sane = ring.template word<Position>(attacked_offset);
-                                ring.overwrite(attacked_offset, value);
-                                attack(ring, published, consumed, value, way);
+                                             << std::uint64_t{value} << " at byte " << offset << ", way " << way);
+                                ring_type ring{capacity, first};
+                                ASSERT_EQ(ring.try_push_n(0, pushed), pushed);
+                                ASSERT_EQ(ring.try_pop_n(popped).size(), popped);
+                                ASSERT_EQ(ring.available_capacity(), capacity - (pushed - popped));
+                                ASSERT_EQ(ring.size(), pushed - popped);
+                                const auto sane = ring.template word<Position>(offset);
+                                ring.overwrite(offset, value);
+                                endure(ring, attack{capacity, published, consumed, value, way});
                                 if (testing::Test::HasFatalFailure()) return;
-                                ring.overwrite(attacked_offset, sane);
-                                if (ring.producer().corrupt()) expect_full_for_ever(ring);
-                                if (ring.consumer().corrupt()) expect_empty_for_ever(ring);
-                                ASSERT_TRUE(ring.bytes().untouched());
+                                ring.overwrite(offset, sane);
+                                if (ring.producer_corrupt()) expect_full_for_ever(ring);
+                                if (ring.consumer_corrupt()) expect_empty_for_ever(ring);
+                                ASSERT_TRUE(ring.untouched());
                                 if (testing::Test::HasFatalFailure()) return;
                             }
                     }
@@ -526,185 +558,149 @@ protected:
 using widths = testing::Types<std::uint8_t, std::uint64_t>;
 TYPED_TEST_SUITE(peer_writes, widths, );
 
-TYPED_TEST(peer_writes, a_consumed_position_is_believed_only_between_the_last_one_and_our_own) {
-    TestFixture::for_every_value(consumed_offset, [](auto& ring, TypeParam published, TypeParam consumed,
-                                                     TypeParam value, int way) {
-        const bool possible = static_cast<TypeParam>(value - consumed) <= static_cast<TypeParam>(published - consumed);
-        look_at_consumer(ring, way);
-        ASSERT_EQ(ring.producer().corrupt(), !possible);
-        ASSERT_EQ(ring.ring().status().reported_corrupt, !possible);
-        if (possible && way == 0) {
-            const auto held = static_cast<TypeParam>(published - value);
-            ASSERT_EQ(ring.producer().available_capacity(), ring.ring().capacity() - held);
+TYPED_TEST(peer_writes, a_consumed_position_that_is_believed_only_between_the_last_one_and_our_own) {
+    TestFixture::over_the_word_at(consumed_offset, [](any_ring& ring, const attack& now) {
+        const bool possible =
+            TestFixture::distance(now.consumed, now.value) <= TestFixture::distance(now.consumed, now.published);
+        ASSERT_LE(look_at_consumer(ring, now.way), now.capacity);
+        ASSERT_EQ(ring.producer_corrupt(), !possible);
+        ASSERT_EQ(ring.status().reported_corrupt, !possible);
+        if (possible && now.way == 0) {
+            ASSERT_EQ(ring.available_capacity(), now.capacity - TestFixture::distance(now.value, now.published));
         }
     });
 }
 
-TYPED_TEST(peer_writes, a_published_position_is_believed_only_between_the_last_one_and_a_full_ring) {
-    TestFixture::for_every_value(
-        published_offset, [](auto& ring, TypeParam published, TypeParam consumed, TypeParam value, int way) {
-            auto& consumer = ring.consumer();
-            const std::uint32_t capacity = consumer.capacity();
-            const auto free = static_cast<TypeParam>(capacity - static_cast<TypeParam>(published - consumed));
-            const bool possible = static_cast<TypeParam>(value - published) <= free;
-            look_at_producer(ring, way);
-            ASSERT_EQ(consumer.corrupt(), !possible);
-            ASSERT_EQ(ring.ring().status().reported_corrupt, !possible);
-            if (possible && way == 0) {
-                ASSERT_EQ(consumer.size(), static_cast<TypeParam>(value - consumed));
-            }
-        });
+TYPED_TEST(peer_writes, a_published_position_that_is_believed_only_between_the_last_one_and_a_full_ring) {
+    TestFixture::over_the_word_at(published_offset, [](any_ring& ring, const attack& now) {
+        const bool possible = TestFixture::distance(now.published, now.value) <=
+                              now.capacity - TestFixture::distance(now.consumed, now.published);
+        ASSERT_LE(look_at_producer(ring, now.way), now.capacity);
+        ASSERT_EQ(ring.consumer_corrupt(), !possible);
+        ASSERT_EQ(ring.status().reported_corrupt, !possible);
+        if (possible && now.way == 0) {
+            ASSERT_EQ(ring.size(), TestFixture::distance(now.consumed, now.value));
+        }
+    });
 }
 
-TEST(spsc_ring, nonsense_met_by_a_single_push_or_pop_latches_too) {
-    ring_under_test<spsc_ring<std::uint64_t>> ring{2, 0};
-    ASSERT_FALSE(ring.consumer().try_pop().has_value());
+using words = ring_of<spsc_ring<std::uint64_t>, std::uint64_t>;
+
+TEST(hostile_peer_writes, nonsense_that_a_single_push_or_pop_meets_latches_too) {
+    words ring{2, 0};
+    ASSERT_FALSE(ring.try_pop().has_value());
     ring.overwrite(published_offset, std::uint64_t{3});
-    ASSERT_FALSE(ring.consumer().try_pop().has_value());
+    ASSERT_FALSE(ring.try_pop().has_value());
     expect_empty_for_ever(ring);
 
     ring.overwrite(published_offset, std::uint64_t{0});
-    ASSERT_EQ(ring.producer().try_push_n(std::vector<std::uint64_t>(2)), 2u);
+    ASSERT_EQ(ring.try_push_n(0, 2), 2u);
     ring.overwrite(consumed_offset, std::uint64_t{3});
-    ASSERT_EQ(ring.producer().try_push(0), push_result::corrupt);
+    ASSERT_EQ(ring.try_push(0), push_result::corrupt);
     expect_full_for_ever(ring);
 }
 
-TEST(spsc_ring, a_new_holder_believes_the_words_anew) {
-    ring_under_test<spsc_ring<std::uint64_t>> ring{2, 0};
+TEST(hostile_peer_writes, nonsense_that_a_new_holder_knows_nothing_of) {
+    words ring{2, 0};
     ring.overwrite(consumed_offset, std::uint64_t{7});
-    ASSERT_EQ(ring.producer().available_capacity(), 0u);
-    ASSERT_TRUE(ring.producer().corrupt());
+    ASSERT_EQ(ring.available_capacity(), 0u);
+    ASSERT_TRUE(ring.producer_corrupt());
     ring.overwrite(consumed_offset, std::uint64_t{0});
     ring.hand_on_producer();
-    ASSERT_FALSE(ring.producer().corrupt());
-    ASSERT_EQ(ring.producer().try_push(1), push_result::pushed);
-    ASSERT_EQ(ring.consumer().try_pop(), 1u);
+    ASSERT_FALSE(ring.producer_corrupt());
+    ASSERT_EQ(ring.try_push(1), push_result::pushed);
+    ASSERT_EQ(ring.try_pop(), ring.fingerprint(1));
 }
 
-TEST(spsc_ring, a_reservation_made_before_the_nonsense_was_met_publishes_nothing) {
-    ring_under_test<spsc_ring<std::uint64_t>> ring{8, 0};
-    ASSERT_EQ(ring.producer().reserve(5).size(), 5u);
+TEST(hostile_peer_writes, nonsense_after_a_reserve_whose_commit_then_publishes_nothing) {
+    words ring{8, 0};
+    ASSERT_EQ(ring.reserve_and_fill(0, 5), 5u);
     ring.overwrite(consumed_offset, std::uint64_t{100});
-    ASSERT_EQ(ring.producer().available_capacity(), 0u);
-    ring.producer().commit(5);
+    ASSERT_EQ(ring.available_capacity(), 0u);
+    ring.commit(5);
     expect_full_for_ever(ring);
-    ASSERT_EQ(ring.ring().status().published, 0u);
+    ASSERT_EQ(ring.status().published, 0u);
 }
 
-TEST(spsc_ring, a_peek_made_before_the_nonsense_was_met_consumes_nothing) {
-    ring_under_test<spsc_ring<std::uint64_t>> ring{8, 0};
-    ASSERT_EQ(ring.producer().try_push_n(std::vector<std::uint64_t>(5)), 5u);
-    ASSERT_EQ(ring.consumer().peek(5).size(), 5u);
+TEST(hostile_peer_writes, nonsense_after_a_peek_whose_consume_then_gives_nothing_back) {
+    words ring{8, 0};
+    ASSERT_EQ(ring.try_push_n(0, 5), 5u);
+    ASSERT_EQ(ring.peek(5).size(), 5u);
     ring.overwrite(published_offset, std::uint64_t{100});
-    ASSERT_EQ(ring.consumer().size(), 0u);
-    ring.consumer().consume(5);
+    ASSERT_EQ(ring.size(), 0u);
+    ring.consume(5);
     expect_empty_for_ever(ring);
-    ASSERT_EQ(ring.ring().status().consumed, 0u);
+    ASSERT_EQ(ring.status().consumed, 0u);
 }
 
-TEST(spsc_ring, what_a_peer_writes_over_the_rest_of_the_header_changes_nothing) {
-    ring_under_test<spsc_ring<std::uint64_t>> ring{4, 0};
+TEST(hostile_peer_writes, the_rest_of_the_header_and_our_own_position_and_nothing_changes) {
+    words ring{4, 0};
     for (std::size_t offset = 128; offset < header_bytes; offset += 4) ring.overwrite(offset, ~std::uint32_t{0});
-    // Our own word may be lost too: it is never read back.
     for (std::uint64_t i = 0; i < 20; ++i) {
         ring.overwrite(published_offset, ~std::uint64_t{0});
-        ASSERT_EQ(ring.producer().try_push(i), push_result::pushed);
+        ASSERT_EQ(ring.try_push(i), push_result::pushed);
         ring.overwrite(consumed_offset, i);
-        ASSERT_EQ(ring.consumer().try_pop(), i);
-        ASSERT_EQ(ring.producer().capacity(), 4u);
-        ASSERT_EQ(ring.ring().status().capacity, 4u);
+        ASSERT_EQ(ring.try_pop(), ring.fingerprint(i));
+        for (const std::uint32_t capacity : ring.capacities()) ASSERT_EQ(capacity, 4u);
+        ASSERT_EQ(ring.status().capacity, 4u);
     }
 }
 
-/// Calls to a ring whose header somebody else rewrites: nothing can be expected but that every call returns, stays
-/// inside the slots, never counts above the capacity, and that what is corrupt once is so for ever.
-template <class Ring>
-class ring_under_attack : public ring_under_test<Ring> {
-public:
-    using ring_under_test<Ring>::ring_under_test;
-    using typename ring_under_test<Ring>::slot;
-    std::span<slot> reserved;
-    std::span<const slot> peeked;
-    bool was_full_for_ever = false;
-    bool was_empty_for_ever = false;
+/// What is known of a ring whose header somebody else rewrites: that every call returns, stays inside the slots, never
+/// counts above the capacity, and that what is corrupt once is so for ever.
+struct under_attack {
+    any_ring& ring;
+    std::size_t reserved = 0;
+    std::size_t peeked = 0;
+    bool full_for_ever = false;
+    bool empty_for_ever = false;
 
-    void check_slots(std::span<const slot> some) const {
-        const auto all = this->slots();
-        RC_ASSERT(some.data() >= all.data());
-        RC_ASSERT(some.data() + some.size() <= all.data() + all.size());
+    [[nodiscard]] std::size_t most(bool nothing_for_ever, std::size_t asked) const {
+        return nothing_for_ever ? 0 : std::min<std::size_t>(asked, ring.capacities()[0]);
     }
     void check_latches() {
-        RC_ASSERT(!was_full_for_ever || this->producer().corrupt());
-        RC_ASSERT(!was_empty_for_ever || this->consumer().corrupt());
-        was_full_for_ever = this->producer().corrupt();
-        was_empty_for_ever = this->consumer().corrupt();
+        RC_ASSERT(!full_for_ever || ring.producer_corrupt());
+        RC_ASSERT(!empty_for_ever || ring.consumer_corrupt());
+        full_for_ever = ring.producer_corrupt();
+        empty_for_ever = ring.consumer_corrupt();
     }
 };
-
 struct nothing_known {};
 
-template <class Ring>
-struct attacked_call : rc::state::Command<nothing_known, ring_under_attack<Ring>> {
+struct attacked_call : rc::state::Command<nothing_known, under_attack> {
     static constexpr const char* names[] = {"try_push",  "try_push_n", "reserve",   "commit", "is_full",
                                             "available", "try_pop",    "try_pop_n", "peek",   "consume",
                                             "is_empty",  "size",       "status"};
     std::size_t which = *rc::gen::inRange<std::size_t>(0, std::size(names));
     std::size_t count = *rc::gen::inRange<std::size_t>(0, 300);
 
-    void run(const nothing_known&, ring_under_attack<Ring>& ring) const override {
-        using T = typename Ring::value_type;
-        auto& producer = ring.producer();
-        auto& consumer = ring.consumer();
-        const std::uint32_t capacity = ring.ring().capacity();
-        std::vector<T> items(count);
-        if (which <= 1) ring.reserved = {};
-        if (which == 6 || which == 7) ring.peeked = {};
+    void run(const nothing_known&, under_attack& now) const override {
+        any_ring& ring = now.ring;
+        const std::size_t most_pushed = now.most(now.full_for_ever, count);
+        const std::size_t most_popped = now.most(now.empty_for_ever, count);
+        if (which <= 1) now.reserved = 0;
+        if (which == 6 || which == 7) now.peeked = 0;
         switch (which) {
-            case 0: {
-                const auto pushed = producer.try_push(item_of<T>(count));
-                RC_ASSERT(!ring.was_full_for_ever || pushed == push_result::corrupt);
-                break;
-            }
-            case 1: {
-                const auto pushed = producer.try_push_n(items);
-                RC_ASSERT(pushed <= (ring.was_full_for_ever ? 0 : std::min<std::size_t>(count, capacity)));
-                break;
-            }
-            case 2:
-                ring.reserved = producer.reserve(count);
-                RC_ASSERT(ring.reserved.size() <=
-                          (ring.was_full_for_ever ? 0 : std::min<std::size_t>(count, capacity)));
-                ring.check_slots(ring.reserved);
-                for (auto& slot : ring.reserved) slot.write(item_of<T>(count));
-                break;
-            case 3: producer.commit(std::min(count, std::exchange(ring.reserved, {}).size())); break;
-            case 4: RC_ASSERT(producer.is_full() || !ring.was_full_for_ever); break;
-            case 5: RC_ASSERT(producer.available_capacity() <= (ring.was_full_for_ever ? 0 : capacity)); break;
-            case 6: RC_ASSERT(!consumer.try_pop().has_value() || !ring.was_empty_for_ever); break;
-            case 7: {
-                const auto popped = consumer.try_pop_n(items);
-                RC_ASSERT(popped <= (ring.was_empty_for_ever ? 0 : std::min<std::size_t>(count, capacity)));
-                break;
-            }
-            case 8:
-                ring.peeked = consumer.peek(count);
-                RC_ASSERT(ring.peeked.size() <= (ring.was_empty_for_ever ? 0 : std::min<std::size_t>(count, capacity)));
-                ring.check_slots(ring.peeked);
-                for (const auto& slot : ring.peeked) (void)slot.read();
-                break;
-            case 9: consumer.consume(std::min(count, std::exchange(ring.peeked, {}).size())); break;
-            case 10: RC_ASSERT(consumer.is_empty() || !ring.was_empty_for_ever); break;
-            case 11: RC_ASSERT(consumer.size() <= (ring.was_empty_for_ever ? 0 : capacity)); break;
-            default: RC_ASSERT(ring.ring().status().size <= capacity); break;
+            case 0: RC_ASSERT((ring.try_push(count) == push_result::corrupt) || !now.full_for_ever); break;
+            case 1: RC_ASSERT(ring.try_push_n(0, count) <= most_pushed); break;
+            case 2: RC_ASSERT((now.reserved = ring.reserve_and_fill(0, count)) <= most_pushed); break;
+            case 3: ring.commit(std::min(count, std::exchange(now.reserved, 0))); break;
+            case 4: RC_ASSERT(ring.is_full() || !now.full_for_ever); break;
+            case 5: RC_ASSERT(ring.available_capacity() <= now.most(now.full_for_ever, ~std::size_t{0})); break;
+            case 6: RC_ASSERT(!ring.try_pop().has_value() || !now.empty_for_ever); break;
+            case 7: RC_ASSERT(ring.try_pop_n(count).size() <= most_popped); break;
+            case 8: RC_ASSERT((now.peeked = ring.peek(count).size()) <= most_popped); break;
+            case 9: ring.consume(std::min(count, std::exchange(now.peeked, 0))); break;
+            case 10: RC_ASSERT(ring.is_empty() || !now.empty_for_ever); break;
+            case 11: RC_ASSERT(ring.size() <= now.most(now.empty_for_ever, ~std::size_t{0})); break;
+            default: RC_ASSERT(ring.status().size <= ring.capacities()[0]); break;
         }
-        ring.check_latches();
+        now.check_latches();
     }
     void show(std::ostream& out) const override { out << names[which] << "(" << count << ")"; }
 };
 
-template <class Ring>
-struct overwrite : rc::state::Command<nothing_known, ring_under_attack<Ring>> {
+struct overwrite : rc::state::Command<nothing_known, under_attack> {
     // The positions are attacked as often as all the rest together.
     std::size_t offset = *rc::gen::oneOf(
         rc::gen::element(std::size_t{published_offset}, std::size_t{consumed_offset}),
@@ -712,270 +708,26 @@ struct overwrite : rc::state::Command<nothing_known, ring_under_attack<Ring>> {
     bool relative = *rc::gen::arbitrary<bool>();
     std::uint64_t value = *rc::gen::oneOf(
         rc::gen::arbitrary<std::uint64_t>(), rc::gen::inRange<std::uint64_t>(0, 300),
-        rc::gen::map(rc::gen::inRange<std::uint64_t>(1, 300), [](std::uint64_t n) { return 0 - n; }),
+        rc::gen::map(rc::gen::inRange<std::uint64_t>(1, 300), [](std::uint64_t below) { return 0 - below; }),
         rc::gen::element(std::uint64_t{1} << 31, std::uint64_t{~0u}, std::uint64_t{1} << 32, std::uint64_t{1} << 63));
 
-    void run(const nothing_known&, ring_under_attack<Ring>& ring) const override {
-        ring.overwrite(offset, value + (relative ? ring.template word<std::uint64_t>(offset) : 0));
+    void run(const nothing_known&, under_attack& now) const override {
+        now.ring.overwrite(offset, value + (relative ? now.ring.word<std::uint64_t>(offset) : 0));
     }
     void show(std::ostream& out) const override { out << "byte " << offset << (relative ? " += " : " = ") << value; }
 };
 
-template <class Ring>
-class hostile_peer : public testing::Test {};
-using attacked_rings = testing::Types<spsc_ring<std::uint8_t>, spsc_ring<std::uint64_t>, spsc_ring<three_bytes>,
-                                      spsc_ring<whole_line>, spsc_ring<std::uint64_t, std::uint8_t>>;
-TYPED_TEST_SUITE(hostile_peer, attacked_rings, );
-
-TYPED_TEST(hostile_peer, whatever_it_writes_the_endpoints_stay_safe) {
+TEST_P(each_kind, stays_safe_whatever_a_peer_writes_into_the_header) {
     EXPECT_TRUE(rc::check([] {
-        const auto capacity = std::min(any_capacity<TypeParam>(), std::uint32_t{256});
-        const auto first = any_first_position<TypeParam>(capacity);
-        RC_LOG() << "capacity " << capacity << ", first position " << std::uint64_t{first} << "\n";
-        ring_under_attack<TypeParam> subject{capacity, first};
+        const auto [capacity, first] = any_choice();
+        const auto ring = GetParam().make(capacity, first);
+        under_attack subject{*ring};
         rc::state::check(nothing_known{}, subject,
-                         rc::state::gen::execOneOfWithArgs<attacked_call<TypeParam>, attacked_call<TypeParam>,
-                                                           attacked_call<TypeParam>, overwrite<TypeParam>>());
-        RC_ASSERT(subject.bytes().untouched());
-        RC_TAG(subject.was_full_for_ever ? "full for ever" : "producer unimpressed");
-        RC_TAG(subject.was_empty_for_ever ? "empty for ever" : "consumer unimpressed");
+                         rc::state::gen::execOneOfWithArgs<attacked_call, attacked_call, attacked_call, overwrite>());
+        RC_ASSERT(ring->untouched());
+        RC_TAG(subject.full_for_ever ? "full for ever" : "producer unimpressed");
+        RC_TAG(subject.empty_for_ever ? "empty for ever" : "consumer unimpressed");
     }));
-}
-
-template <class Result>
-void expect_refused(const Result& outcome, const fault& expected, const std::string& sentence) {
-    ASSERT_FALSE(outcome.has_value()) << "expected: " << sentence;
-    EXPECT_EQ(outcome.error(), expected) << "found: " << outcome.error().sentence();
-    EXPECT_EQ(outcome.error().sentence(), sentence);
-}
-
-using ring_u64 = spsc_ring<std::uint64_t>;
-
-/// A ring of 16 u64 and, unless it is to be made by the test, nothing in it.
-class refusals : public testing::Test {
-protected:
-    static constexpr std::size_t needed = header_bytes + 16 * sizeof(std::uint64_t);
-    guarded_bytes bytes{needed};
-    const shm::region whole = bytes.region();
-    const shm::region read_only{bytes.data(), needed, shm::access::read_only};
-
-    template <class Word>
-    void set(std::size_t offset, Word value) {
-        std::memcpy(bytes.data() + offset, &value, sizeof(Word));
-    }
-};
-
-TEST_F(refusals, create_wants_a_region_aligned_to_a_line) {
-    expect_refused(ring_u64::create({bytes.data() + 8, needed - 8}, 8), {fault_kind::misaligned, 64, 8},
-                   "address: expected a multiple of 64 bytes, found one that is 8 more");
-}
-
-TEST_F(refusals, create_wants_room_for_all_slots) {
-    for (const std::size_t size : {std::size_t{0}, std::size_t{100}, header_bytes, needed - 1})
-        expect_refused(ring_u64::create({bytes.data(), size}, 16), {fault_kind::too_small, needed, size},
-                       "region size in bytes: expected at least 320, found " + std::to_string(size));
-}
-
-TEST_F(refusals, create_says_that_no_region_can_hold_a_size_that_overflows) {
-    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
-    EXPECT_EQ(ring_u64::required_size(most / 8), most);
-    EXPECT_EQ(ring_u64::required_size((most - header_bytes) / 8), (most - header_bytes) / 8 * 8 + header_bytes);
-    expect_refused(ring_u64::create(whole, std::size_t{1} << 63), {fault_kind::too_small, most, needed},
-                   "region size in bytes: expected at least 18446744073709551615, found 320");
-}
-
-TEST_F(refusals, create_wants_to_write) {
-    expect_refused(ring_u64::create(read_only, 16), {fault_kind::access_denied, 1, 0},
-                   "creator: expected a writable mapping, found a read-only one");
-}
-
-TEST_F(refusals, create_wants_a_capacity_that_is_a_power_of_two_and_that_positions_can_count) {
-    for (const std::size_t capacity : {0u, 3u, 6u, 15u})
-        expect_refused(ring_u64::create(whole, capacity), {fault_kind::capacity, std::uint64_t{1} << 31, capacity},
-                       "capacity: expected a power of two up to 2147483648, found " + std::to_string(capacity));
-    guarded_bytes larger{header_bytes + 256};
-    using narrow = spsc_ring<std::uint8_t, std::uint8_t>;
-    expect_refused(narrow::create(larger.region(), 256), {fault_kind::capacity, 128, 256},
-                   "capacity: expected a power of two up to 128, found 256");
-    EXPECT_TRUE(narrow::create(larger.region(), 128).has_value());
-}
-
-TEST_F(refusals, create_wants_an_element_whose_size_the_header_can_hold) {
-    struct four_gib {
-        std::uint8_t bytes[std::uint64_t{1} << 32];
-    };
-    using ring = spsc_ring_raw<four_gib>;
-    auto* const never_touched = reinterpret_cast<ring::slot*>(bytes.data() + header_bytes);
-    expect_refused(ring::create(**whole.get<ring::header>(), {never_touched, 1}),
-                   {fault_kind::element_size, 4294967295, 4294967296},
-                   "element size: expected 4294967295 bytes, found 4294967296");
-}
-
-TEST_F(refusals, create_finds_what_somebody_has_created_or_begun) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    expect_refused(ring_u64::create(whole, 16), {fault_kind::already_created, 0, 2},
-                   "init state: expected 0 (nothing there), found 2 (ready)");
-    set(132, std::uint32_t{1});
-    expect_refused(ring_u64::create(whole, 16), {fault_kind::already_created, 0, 1},
-                   "init state: expected 0 (nothing there), found 1 (being initialised)");
-}
-
-TEST_F(refusals, of_two_creators_one_is_refused) {
-    for (int round = 0; round < 100; ++round) {
-        guarded_bytes fresh{needed};
-        std::array<bool, 2> created{};
-        std::thread other{[&] { created[0] = ring_u64::create(fresh.region(), 16).has_value(); }};
-        created[1] = ring_u64::create(fresh.region(), 16).has_value();
-        other.join();
-        ASSERT_NE(created[0], created[1]);
-        ASSERT_TRUE(ring_u64::attach(fresh.region()).has_value());
-    }
-}
-
-TEST_F(refusals, attach_wants_a_region_aligned_to_a_line) {
-    expect_refused(ring_u64::attach({bytes.data() + 16, needed - 16}), {fault_kind::misaligned, 64, 16},
-                   "address: expected a multiple of 64 bytes, found one that is 16 more");
-}
-
-TEST_F(refusals, attach_wants_room_for_the_header) {
-    for (const std::size_t size : {std::size_t{0}, header_bytes - 1})
-        expect_refused(ring_u64::attach({bytes.data(), size}), {fault_kind::too_small, header_bytes, size},
-                       "region size in bytes: expected at least 192, found " + std::to_string(size));
-}
-
-TEST_F(refusals, attach_wants_room_for_all_slots) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    expect_refused(ring_u64::attach({bytes.data(), needed - 1}), {fault_kind::too_small, 16, 15},
-                   "slots: expected at least 16, found 15");
-}
-
-TEST_F(refusals, attach_without_a_deadline_looks_once) {
-    expect_refused(ring_u64::attach(whole), {fault_kind::not_ready, 2, 0},
-                   "init state: expected 2 (ready), found 0 (nothing there)");
-}
-
-TEST_F(refusals, attach_waits_to_its_deadline_for_a_creator_that_has_died) {
-    set(132, std::uint32_t{1});
-    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{20};
-    expect_refused(ring_u64::attach(whole, until), {fault_kind::not_ready, 2, 1},
-                   "init state: expected 2 (ready), found 1 (being initialised)");
-    EXPECT_GE(std::chrono::steady_clock::now(), until);
-}
-
-TEST_F(refusals, attach_waits_for_a_creator_that_finishes) {
-    std::thread creator{[&] { EXPECT_TRUE(ring_u64::create(whole, 16).has_value()); }};
-    const auto ring = ring_u64::attach(whole, std::chrono::steady_clock::now() + std::chrono::minutes{1});
-    creator.join();
-    ASSERT_TRUE(ring.has_value()) << ring.error().sentence();
-    EXPECT_EQ(ring->capacity(), 16u);
-}
-
-TEST_F(refusals, attach_wants_the_very_layout) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    struct other_value {
-        std::size_t offset;
-        std::uint64_t value;
-        std::size_t value_bytes;
-        fault expected;
-        const char* sentence;
-    };
-    for (const auto& [offset, value, value_bytes, expected, sentence] : {
-             other_value{
-                 132, 7, 4, {fault_kind::not_ready, 2, 7}, "init state: expected 2 (ready), found 7 (no such state)"},
-             other_value{136,
-                         0x73707372696e6731,
-                         8,
-                         {fault_kind::magic, 0x31676e6972737073, 0x73707372696e6731},
-                         "magic: expected 0x31676e6972737073, found 0x73707372696e6731"},
-             other_value{144, 2, 4, {fault_kind::layout_version, 1, 2}, "layout version: expected 1, found 2"},
-             other_value{128,
-                         0,
-                         4,
-                         {fault_kind::capacity, std::uint64_t{1} << 31, 0},
-                         "capacity: expected a power of two up to 2147483648, found 0"},
-             other_value{128,
-                         12,
-                         4,
-                         {fault_kind::capacity, std::uint64_t{1} << 31, 12},
-                         "capacity: expected a power of two up to 2147483648, found 12"},
-             other_value{128, 32, 4, {fault_kind::too_small, 32, 16}, "slots: expected at least 32, found 16"},
-         }) {
-        std::array<std::byte, 8> before;
-        std::memcpy(before.data(), bytes.data() + offset, value_bytes);
-        std::memcpy(bytes.data() + offset, &value, value_bytes);
-        expect_refused(ring_u64::attach(whole), expected, sentence);
-        std::memcpy(bytes.data() + offset, before.data(), value_bytes);
-        ASSERT_TRUE(ring_u64::attach(whole).has_value());
-    }
-}
-
-TEST_F(refusals, attach_wants_the_very_element) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    expect_refused(spsc_ring<forty_eight_bytes>::attach(whole), {fault_kind::element_size, 48, 8},
-                   "element size: expected 48 bytes, found 8");
-    using eight_bytes = std::array<std::uint8_t, 8>;
-    expect_refused(spsc_ring<eight_bytes>::attach(whole), {fault_kind::element_alignment, 1, 8},
-                   "element alignment: expected 1 bytes, found 8");
-    using narrow = spsc_ring<std::uint64_t, std::uint32_t>;
-    const auto refused = narrow::attach(whole);
-    ASSERT_FALSE(refused.has_value());
-    EXPECT_EQ(refused.error(),
-              (fault{fault_kind::layout_hash, spsc_ring_raw<std::uint64_t, std::uint32_t>::layout_hash(),
-                     spsc_ring_raw<std::uint64_t>::layout_hash()}));
-}
-
-TEST_F(refusals, claims_want_to_write) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    const auto observer = ring_u64::attach(read_only).value();
-    EXPECT_EQ(observer.size_approx(), 0u);
-    const fault denied{fault_kind::access_denied, 1, 0};
-    expect_refused(observer.claim_producer({1, 1}), denied,
-                   "producer role: expected a writable mapping, found a read-only one");
-    expect_refused(observer.claim_consumer({1, 1}), denied,
-                   "consumer role: expected a writable mapping, found a read-only one");
-    expect_refused(observer.split({1, 1}), denied, "producer role: expected a writable mapping, found a read-only one");
-}
-
-TEST_F(refusals, claims_want_an_identity) {
-    const auto ring = ring_u64::create(whole, 16).value();
-    const fault nobody{fault_kind::peer_id, 1, 0};
-    expect_refused(ring.claim_producer({0, 5}), nobody, "producer role: expected an id of at least 1, found 0");
-    expect_refused(ring.claim_consumer({0, 5}), nobody, "consumer role: expected an id of at least 1, found 0");
-    EXPECT_FALSE(ring.status().producer.valid());
-    EXPECT_FALSE(ring.status().consumer.valid());
-}
-
-TEST_F(refusals, a_role_is_held_once) {
-    const auto ring = ring_u64::create(whole, 16).value();
-    {
-        const auto producer = ring.claim_producer({7, 9}).value();
-        expect_refused(ring.claim_producer({1, 1}), {fault_kind::busy, 0, (peer_id{7, 9}.word())},
-                       "producer role: expected nobody, found peer 7 (incarnation 9)");
-        expect_refused(ring_u64::attach(whole).value().claim_producer({7, 9}),
-                       {fault_kind::busy, 0, (peer_id{7, 9}.word())},
-                       "producer role: expected nobody, found peer 7 (incarnation 9)");
-        EXPECT_TRUE(ring.claim_consumer({7, 9}).has_value());
-    }
-    EXPECT_TRUE(ring.claim_producer({1, 1}).has_value());
-    const auto consumer = ring.claim_consumer({8, 1}).value();
-    expect_refused(ring.split({2, 2}), {fault_kind::busy, 0, (peer_id{8, 1}.word())},
-                   "consumer role: expected nobody, found peer 8 (incarnation 1)");
-    EXPECT_FALSE(ring.status().producer.valid()) << "a split that fails leaves the other role as it was";
-}
-
-TEST_F(refusals, claims_want_positions_that_belong_together) {
-    const auto ring = ring_u64::create(whole, 16).value();
-    set(published_offset, std::uint64_t{117});
-    set(consumed_offset, std::uint64_t{100});
-    const fault apart{fault_kind::positions, 16, 17};
-    expect_refused(ring.claim_producer({1, 1}), apart, "positions: expected at most 16 apart, found 17");
-    expect_refused(ring.claim_consumer({1, 1}), apart, "positions: expected at most 16 apart, found 17");
-    EXPECT_FALSE(ring.status().producer.valid());
-    EXPECT_FALSE(ring.status().consumer.valid());
-    EXPECT_TRUE(ring.status().reported_corrupt);
-    EXPECT_EQ(ring.size_approx(), 16u);
-    set(published_offset, std::uint64_t{116});
-    EXPECT_TRUE(ring.claim_producer({1, 1}).has_value());
 }
 
 }  // namespace
