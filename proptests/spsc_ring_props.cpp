@@ -184,7 +184,8 @@ private:
         if constexpr (placed)
             return Ring::create(bytes_.region(), capacity, first).value();
         else
-            return Ring::create(**bytes_.region().get<typename Ring::header>(), slots(capacity), first).value();
+            return Ring::create(**bytes_.region().template get<typename Ring::header>(), slots(capacity), first)
+                .value();
     }
     [[nodiscard]] Ring attach() const {
         if constexpr (placed)
