@@ -49,6 +49,7 @@ struct options {
     bool quiet = false;
     bool pipe = false;
     int consume_fd = -1;
+    int producer = 0;
 };
 
 /// Thrown where the other process is found to have ended. Its pid is known further out, where this becomes a failure.
@@ -136,14 +137,13 @@ public:
         return end_.peek(1).front().value;
     }
     void done() { end_.consume(1); }
-    [[nodiscard]] std::uint32_t producer() const { return producer_.id; }
 
 private:
     shm::memfd_region memory_;
     chunk_ring ring_ = need(chunk_ring::attach(memory_.region()));
     chunk_ring::consumer end_ = need(ring_.claim_consumer(need(shm::this_process())));
-    shm::peer_id producer_ = ring_.status().producer;
-    shm::result<shm::process_watch> watch_ = shm::process_watch::open(producer_);  // a fault when it has ended already
+    shm::result<shm::process_watch> watch_ =
+        shm::process_watch::open(ring_.status().producer);  // a fault when it has ended already
 };
 
 class pipe_sender {
@@ -188,12 +188,10 @@ public:
         return *chunk_;
     }
     void done() {}
-    [[nodiscard]] std::uint32_t producer() const { return producer_; }
 
 private:
     shm::unique_fd fd_;
     std::unique_ptr<chunk> chunk_ = std::make_unique<chunk>();
-    std::uint32_t producer_ = static_cast<std::uint32_t>(getppid());
 };
 
 /// Sends the file and its end marker. `sent` says how far it came, whatever happens.
@@ -259,7 +257,7 @@ void consume(const options& chosen) {
         if (!chosen.quiet) print("consumer", "wrote", received, sum);
     } catch (const peer_ended&) {
         const std::string when = received == 0 ? "before anything arrived" : "after " + megabytes(received, total);
-        throw failure{"the producer (process " + std::to_string(from.producer()) + ") died " + when, peer_died};
+        throw failure{"the producer (process " + std::to_string(chosen.producer) + ") died " + when, peer_died};
     }
 }
 
@@ -267,7 +265,7 @@ void consume(const options& chosen) {
 class consumer_process {
 public:
     consumer_process(int descriptor, const options& chosen) : to_{chosen.to} {
-        std::vector<std::string> words{"send_file", "--consume-fd", "3"};
+        std::vector<std::string> words{"send_file", "--consume-fd", "3", "--producer", std::to_string(getpid())};
         if (!to_.empty()) words.insert(words.end(), {"--to", to_});
         if (chosen.pipe) words.emplace_back("--pipe");
         if (chosen.quiet) words.emplace_back("--quiet");
@@ -367,6 +365,7 @@ void produce(options chosen) {
     compare("file to file, SHA-256 on both sides", from, chosen);
     chosen.to.clear();
     compare("file to memory, a sum on both sides", from, chosen);
+    std::printf("The first is mostly hashing and the file system; the second is mostly ring or pipe.\n");
 }
 
 }  // namespace
@@ -384,8 +383,9 @@ int main(int argc, char** argv) {
     app.add_flag("--pipe", chosen.pipe, "send through a pipe, not the ring");
     app.add_flag("--verbose", chosen.verbose, "print the pids of both processes");
     app.add_flag("--quiet", chosen.quiet, "do not print the SHA-256 of both sides");
-    app.add_option("--consume-fd", chosen.consume_fd, "be the consumer of this descriptor")
-        ->group("");  // not in --help
+    // With these two, which --help does not show, it is the consumer.
+    app.add_option("--consume-fd", chosen.consume_fd)->group("");
+    app.add_option("--producer", chosen.producer)->group("");
     app.footer("Exit status: 0 the file arrived whole, 1 it did not, 2 wrong usage, 3 the other process died.");
     try {
         app.parse(argc, argv);

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// Runs the real send_file: real files, real kills, real errors. Whatever waits has a deadline, so that a hang fails.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <regex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <shm/memfd_region.hpp>
+#include <shm/spsc_ring.hpp>
+#include <shm/unique_fd.hpp>
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using testing::Test;
+
+constexpr auto patience = 30s;
+constexpr int peer_died = 3;
+constexpr std::uintmax_t endless = std::uintmax_t{1} << 36;  // a sparse file that no test sees the end of
+
+/// Asks until it is so, and says whether it has become so in time.
+template <class Condition>
+bool becomes(Condition condition) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (!condition()) {
+        if (std::chrono::steady_clock::now() > until) return false;
+        std::this_thread::yield();
+    }
+    return true;
+}
+
+/// How a child ended: its exit status, or minus the signal that killed it. One that does not end in time is killed.
+int ended(pid_t child) {
+    int status = 0;
+    if (!becomes([&] { return waitpid(child, &status, WNOHANG) == child; })) {
+        ADD_FAILURE() << "process " << child << " hangs";
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+    }
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/// A send_file under way, with all that it prints on either stream.
+class running {
+public:
+    running(std::vector<std::string> arguments, int descriptor_3 = -1, rlim_t file_size_limit = RLIM_INFINITY) {
+        arguments.insert(arguments.begin(), SEND_FILE);
+        std::vector<char*> words;
+        for (auto& argument : arguments) words.push_back(argument.data());
+        words.push_back(nullptr);
+        std::array<int, 2> ends{};
+        EXPECT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
+        printed_ = shm::unique_fd{ends[0]};
+        pid = fork();
+        if (pid == 0) {
+            dup2(ends[1], STDOUT_FILENO);
+            dup2(ends[1], STDERR_FILENO);
+            if (descriptor_3 == 3) fcntl(3, F_SETFD, 0);
+            if (descriptor_3 > 3) dup2(descriptor_3, 3);
+            const rlimit limit{file_size_limit, file_size_limit};
+            setrlimit(RLIMIT_FSIZE, &limit);
+            execv(SEND_FILE, words.data());
+            _exit(127);
+        }
+        close(ends[1]);
+    }
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+    ~running() {
+        if (pid != -1) static_cast<void>(finish());  // which reports a hang
+    }
+
+    /// Waits for the pids that --verbose prints. They come when the consumer has been started.
+    void await_pids() {
+        const std::regex pids{"producer [0-9]+, consumer ([0-9]+)\n"};
+        std::smatch found;
+        while (!std::regex_search(output, found, pids)) ASSERT_TRUE(read_some()) << output;
+        consumer = std::stoi(found[1]);
+    }
+
+    /// Waits for the end. Returns as `ended` does.
+    int finish() { return ended(std::exchange(pid, -1)); }
+
+    /// All that was printed, once all who could print have ended.
+    const std::string& everything() {
+        while (read_some()) {
+        }
+        return output;
+    }
+
+    pid_t pid = -1;
+    pid_t consumer = -1;
+    std::string output;
+
+private:
+    bool read_some() {
+        pollfd ready{printed_.get(), POLLIN, 0};
+        constexpr int milliseconds = std::chrono::milliseconds{patience}.count();
+        if (poll(&ready, 1, milliseconds) != 1) {
+            ADD_FAILURE() << "nothing more is printed, and the end does not come";
+            return false;
+        }
+        std::array<char, 4096> text{};
+        const ssize_t count = read(printed_.get(), text.data(), text.size());
+        if (count > 0) output.append(text.data(), static_cast<std::size_t>(count));
+        return count > 0;
+    }
+    shm::unique_fd printed_;
+};
+
+std::string contents(const fs::path& path) {
+    std::ifstream file{path, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+bool says(const std::string& text, const std::string& pattern) { return std::regex_search(text, std::regex{pattern}); }
+
+class SendFile : public Test {
+protected:
+    void SetUp() override {
+        std::string name = fs::temp_directory_path() / "send_file_test-XXXXXX";
+        ASSERT_NE(mkdtemp(name.data()), nullptr);
+        directory = name;
+        source = directory / "source";
+        target = directory / "target";
+        ASSERT_EQ(setenv("TMPDIR", name.c_str(), 1), 0);          // what send_file forgets to remove is seen here
+        ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);  // a consumer without its parent becomes our child
+    }
+    void TearDown() override {
+        unsetenv("TMPDIR");
+        fs::remove_all(directory);
+    }
+
+    void make_source(std::size_t size_bytes) const {
+        std::mt19937 random{static_cast<std::uint32_t>(size_bytes)};
+        std::string bytes(size_bytes, '\0');
+        std::generate(bytes.begin(), bytes.end(), [&] { return static_cast<char>(random()); });
+        std::ofstream{source, std::ios::binary} << bytes;
+    }
+    void make_endless_source() const {
+        std::ofstream{source};
+        fs::resize_file(source, endless);
+    }
+
+    /// The names in the directory: what was there, and what was left.
+    [[nodiscard]] std::vector<std::string> names() const {
+        std::vector<std::string> found;
+        for (const auto& entry : fs::directory_iterator{directory}) found.push_back(entry.path().filename());
+        std::sort(found.begin(), found.end());
+        return found;
+    }
+    [[nodiscard]] bool something_written(pid_t consumer) const {
+        std::error_code none;
+        const auto size = fs::file_size(target.string() + ".partial-" + std::to_string(consumer), none);
+        return !none && size > 0;
+    }
+
+    fs::path directory;
+    fs::path source;
+    fs::path target;
+    const std::vector<std::string> only_source{"source"};
+};
+
+class SendFileOver : public SendFile, public testing::WithParamInterface<const char*> {
+protected:
+    [[nodiscard]] std::vector<std::string> arguments() const {
+        std::vector<std::string> all{source, "--to", target, "--rounds", "0", "--verbose"};
+        if (GetParam() == std::string{"pipe"}) all.emplace_back("--pipe");
+        return all;
+    }
+};
+INSTANTIATE_TEST_SUITE_P(All, SendFileOver, testing::Values("ring", "pipe"),
+                         [](const auto& over) { return std::string{over.param}; });
+
+TEST_P(SendFileOver, FilesOfAnySizeArriveWhole) {
+    constexpr std::size_t chunk = 65472;
+    for (const std::size_t size :
+         {std::size_t{0}, std::size_t{1}, chunk - 1, chunk, chunk + 1, 4 * chunk, std::size_t{10'000'003}}) {
+        make_source(size);
+        running sending{arguments()};
+        EXPECT_EQ(sending.finish(), 0) << sending.everything();
+        EXPECT_TRUE(contents(source) == contents(target)) << "of " << size << " bytes";
+        EXPECT_TRUE(
+            says(sending.everything(), "producer .* SHA-256 ([0-9a-f]{64})\n(.*\n)*consumer .* SHA-256 \\1\n") ||
+            says(sending.everything(), "consumer .* SHA-256 ([0-9a-f]{64})\n(.*\n)*producer .* SHA-256 \\1\n"))
+            << sending.everything();
+        EXPECT_EQ(names(), (std::vector<std::string>{"source", "target"}));
+    }
+}
+
+TEST_P(SendFileOver, ConsumerKilledAtOnceIsSaidByTheProducer) {
+    make_endless_source();
+    running sending{arguments()};
+    sending.await_pids();
+    kill(sending.consumer, SIGKILL);
+    EXPECT_EQ(sending.finish(), peer_died);
+    EXPECT_TRUE(says(sending.everything(), "the consumer \\(process [0-9]+\\) died after [0-9]+ of 68719 MB\n"))
+        << sending.output;
+    EXPECT_EQ(names(), only_source);
+}
+
+TEST_P(SendFileOver, ConsumerKilledInTheMiddleIsSaidByTheProducer) {
+    make_endless_source();
+    running sending{arguments()};
+    sending.await_pids();
+    EXPECT_TRUE(becomes([&] { return something_written(sending.consumer); }));
+    kill(sending.consumer, SIGKILL);
+    EXPECT_EQ(sending.finish(), peer_died);
+    EXPECT_TRUE(says(sending.everything(), "the consumer \\(process [0-9]+\\) died after [0-9]+ of 68719 MB\n"))
+        << sending.output;
+    EXPECT_EQ(names(), only_source);
+}
+
+TEST_P(SendFileOver, ProducerKilledInTheMiddleIsSaidByTheConsumer) {
+    for (const int signal : {SIGKILL, SIGINT}) {
+        make_endless_source();
+        running sending{arguments()};
+        sending.await_pids();
+        EXPECT_TRUE(becomes([&] { return something_written(sending.consumer); }));
+        const std::string producer = std::to_string(sending.pid);
+        kill(std::exchange(sending.pid, sending.consumer), signal);
+        EXPECT_EQ(ended(std::stoi(producer)), -signal);
+        EXPECT_EQ(sending.finish(), peer_died);
+        EXPECT_TRUE(
+            says(sending.everything(), "the producer \\(process " + producer + "\\) died after [0-9]+ of 68719 MB\n"))
+            << sending.output;
+        EXPECT_EQ(names(), only_source);
+    }
+}
+
+TEST_P(SendFileOver, ProducerKilledAtOnceLeavesNothing) {
+    make_endless_source();
+    running sending{arguments()};
+    sending.await_pids();
+    const std::string producer = std::to_string(sending.pid);
+    kill(sending.pid, SIGKILL);
+    EXPECT_EQ(ended(std::exchange(sending.pid, sending.consumer)), -SIGKILL);
+    EXPECT_EQ(sending.finish(), peer_died);
+    EXPECT_TRUE(says(sending.everything(), "the producer \\(process " + producer + "\\) died ")) << sending.output;
+    EXPECT_EQ(names(), only_source);
+}
+
+// Nobody reads from the FIFO until the file has changed, so the transfer cannot be over before.
+TEST_P(SendFileOver, FileThatChangesMeanwhileIsRefused) {
+    ASSERT_EQ(mkfifo(target.c_str(), 0600), 0);
+    for (const std::uintmax_t new_size : {std::uintmax_t{1'000'000}, std::uintmax_t{3'000'000}}) {
+        make_source(2'000'000);
+        const shm::unique_fd fifo{open(target.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+        running sending{arguments()};
+        sending.await_pids();
+        fs::resize_file(source, new_size);
+        EXPECT_TRUE(becomes([&] {
+            std::array<char, 4096> ignored{};
+            while (read(fifo.get(), ignored.data(), ignored.size()) > 0) {
+            }
+            siginfo_t end{};
+            return waitid(P_PID, static_cast<id_t>(sending.pid), &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                   end.si_pid != 0;
+        }));
+        EXPECT_EQ(sending.finish(), 1);
+        EXPECT_TRUE(
+            says(sending.everything(), "source changed while it was sent: size in bytes: expected 2000000, found"))
+            << sending.output;
+    }
+}
+
+TEST_P(SendFileOver, FullDeviceIsSaidOnce) {
+    make_source(2'000'000);
+    target = "/dev/full";
+    running sending{arguments()};
+    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_TRUE(says(sending.everything(), "send_file: cannot write /dev/full: No space left on device\n$"))
+        << sending.output;
+    EXPECT_EQ(sending.output.find("send_file:"), sending.output.rfind("send_file:"));
+}
+
+TEST_P(SendFileOver, FileSizeLimitLeavesNoHalfFile) {
+    make_source(4'000'000);
+    running sending{arguments(), -1, 1'000'000};
+    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_TRUE(says(sending.everything(), "send_file: cannot write .*target: File too large\n")) << sending.output;
+    EXPECT_EQ(names(), only_source);
+}
+
+TEST_P(SendFileOver, WhatIsNotWrittenLeavesTheOldFileAlone) {
+    make_source(4'000'000);
+    std::ofstream{target} << "old";
+    running sending{arguments(), -1, 1'000'000};
+    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_EQ(contents(target), "old");
+}
+
+TEST_F(SendFile, SourcesThatCannotBeSent) {
+    ASSERT_EQ(mkfifo((directory / "fifo").c_str(), 0600), 0);
+    const std::vector<std::pair<fs::path, std::string>> cases{
+        {directory / "none", "cannot read .*none: No such file or directory"},
+        {directory, "expected a regular file, found a directory"},
+        {directory / "fifo", "expected a regular file, found a FIFO"},
+    };
+    for (const auto& [path, sentence] : cases) {
+        running sending{{path}};
+        EXPECT_EQ(sending.finish(), 1);
+        EXPECT_TRUE(says(sending.everything(), "^send_file: .*" + sentence + "\n$")) << sending.output;
+    }
+    EXPECT_EQ(names(), std::vector<std::string>{"fifo"});
+}
+
+TEST_F(SendFile, TargetsThatCannotBeWritten) {
+    make_source(1'000'000);
+    const std::vector<std::pair<fs::path, std::string>> cases{
+        {directory / "none" / "target", "No such file or directory"},
+        {directory, "Is a directory"},
+        {source / "target", "Not a directory"},
+    };
+    for (const auto& [path, sentence] : cases) {
+        running sending{{source, "--to", path, "--rounds", "0", "--quiet"}};
+        EXPECT_EQ(sending.finish(), 1);
+        EXPECT_TRUE(says(sending.everything(), "^send_file: cannot write .*: " + sentence + "\n$")) << sending.output;
+    }
+    EXPECT_EQ(names(), only_source);
+}
+
+TEST_F(SendFile, ComparesAndLeavesNothing) {
+    running sending{{"--size-mb", "3", "--rounds", "2"}};
+    EXPECT_EQ(sending.finish(), 0);
+    EXPECT_TRUE(says(sending.everything(), "ring +pipe +ratio\nfile to file.* MB/s.*\nfile to memory.* MB/s"))
+        << sending.output;
+    EXPECT_TRUE(names().empty());
+}
+
+TEST_F(SendFile, WrongUsageHasItsOwnStatus) {
+    for (const char* wrong : {"--no-such-option", "--rounds=-1", "--size-mb=many"}) {
+        running sending{{wrong}};
+        EXPECT_EQ(sending.finish(), 2) << wrong;
+    }
+    running asking{{"--help"}};
+    EXPECT_EQ(asking.finish(), 0);
+    EXPECT_TRUE(says(asking.everything(), "Exit status: 0 .* 3 the other process died"));
+}
+
+/// A consumer of memory that this test, and not send_file, has made.
+class SendFileConsumer : public SendFile {
+protected:
+    /// As large and as aligned as what send_file sends. Its first words are named there: kind, bytes, offset, file size.
+    struct alignas(64) chunk {
+        std::uint32_t kind = 0;
+        std::uint32_t size_bytes = 0;
+        std::uint64_t offset = 0;
+        std::uint64_t file_size_bytes = 0;
+        std::array<std::byte, 65536 - 24> rest{};
+    };
+    using ring = shm::spsc_ring<chunk>;
+
+    void expect_refusal(int descriptor, const std::string& sentence) const {
+        running consuming{{"--consume-fd", "3", "--to", target}, descriptor};
+        EXPECT_EQ(consuming.finish(), 1);
+        EXPECT_TRUE(says(consuming.everything(), "^send_file: " + sentence + "\n$")) << consuming.output;
+        EXPECT_TRUE(names().empty());
+    }
+    void expect_refusal_of(const chunk& sent, const std::string& sentence) const {
+        auto memory = shm::memfd_region::create(ring::required_size(4)).value();
+        auto made = ring::create(memory.region(), 4).value();
+        auto producer = made.claim_producer(shm::this_process().value()).value();
+        ASSERT_EQ(producer.try_push(sent), shm::push_result::pushed);
+        expect_refusal(memory.fd(), sentence);
+    }
+};
+
+TEST_F(SendFileConsumer, RefusesWhatIsNoSealedMemory) {
+    const shm::unique_fd null{open("/dev/null", O_RDWR | O_CLOEXEC)};
+    expect_refusal(null.get(), ".*expected a regular file, found a character device");
+    const shm::unique_fd unsealed{memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    ASSERT_EQ(ftruncate(unsealed.get(), 1 << 20), 0);
+    expect_refusal(unsealed.get(), "seals: expected .*shrink.*, found none");
+}
+
+TEST_F(SendFileConsumer, RefusesForeignMemory) {
+    const auto empty = shm::memfd_region::create(ring::required_size(4)).value();
+    expect_refusal(empty.fd(), "init state: expected 2 \\(ready\\), found 0 \\(nothing there\\)");
+
+    const auto tiny = shm::memfd_region::create(100).value();
+    expect_refusal(tiny.fd(), "region size in bytes: expected at least 192, found 100");
+
+    using numbers = shm::spsc_ring<std::uint64_t>;
+    const auto other = shm::memfd_region::create(numbers::required_size(16)).value();
+    ASSERT_TRUE(numbers::create(other.region(), 16));
+    expect_refusal(other.fd(), "element size: expected 65536 bytes, found 8");
+
+    const auto noise = shm::memfd_region::create(ring::required_size(4)).value();
+    std::memset(noise.region().data(), 0x5a, noise.region().size_bytes());
+    expect_refusal(noise.fd(), "magic: expected 0x[0-9a-f]{16}, found 0x5a5a5a5a5a5a5a5a");
+}
+
+TEST_F(SendFileConsumer, RefusesDamagedMemory) {
+    const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
+    ASSERT_TRUE(ring::create(memory.region(), 4));
+    ring::header& header = **memory.region().get<ring::header>();
+    header.published = 1000;
+    expect_refusal(memory.fd(), "positions: expected at most 4 apart, found 1000");
+    header.published = 0;
+    header.capacity.write(8);
+    expect_refusal(memory.fd(), "slots: expected at least 8, found 4");
+    header.capacity.write(5);
+    expect_refusal(memory.fd(), "capacity: expected a power of two up to [0-9]+, found 5");
+}
+
+TEST_F(SendFileConsumer, RefusesNonsenseThatComesLater) {
+    const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
+    auto made = ring::create(memory.region(), 4).value();
+    const auto producer = made.claim_producer(shm::this_process().value()).value();
+    running consuming{{"--consume-fd", "3", "--to", target}, memory.fd()};
+    EXPECT_TRUE(becomes([&] { return made.status().consumer.valid(); }));
+    (**memory.region().get<ring::header>()).published = 1000;
+    EXPECT_EQ(consuming.finish(), 1);
+    EXPECT_TRUE(says(consuming.everything(), "^send_file: positions: expected at most 4 apart, found 1000\n$"))
+        << consuming.output;
+    EXPECT_TRUE(names().empty());
+}
+
+TEST_F(SendFileConsumer, RefusesChunksThatLie) {
+    expect_refusal_of({0, 65473, 0, 1'000'000}, "bytes in a chunk: expected 65472, found 65473");
+    expect_refusal_of({0, 100, 100, 1'000'000}, "offset of a chunk in the file: expected 0, found 100");
+    expect_refusal_of({1, 0, 0, 1'000'000}, "bytes in the file: expected 1000000, found 0");
+    expect_refusal_of({1, 0, 0, 0}, "SHA-256: expected 0{64}, found e3b0c44298fc1c149afbf4c8996fb924[0-9a-f]{32}");
+}
+
+TEST_F(SendFileConsumer, RefusesASecondConsumer) {
+    const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
+    const auto made = ring::create(memory.region(), 4).value();
+    const auto held = made.claim_consumer(shm::this_process().value()).value();
+    expect_refusal(memory.fd(), "consumer role: expected nobody, found peer [0-9]+ .*");
+}
+
+}  // namespace
