@@ -7,7 +7,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -32,6 +34,7 @@ struct options {
     std::uint64_t seed = 1;
     double seconds = 120;
     std::string replay;
+    std::string html;
     std::string json;
     std::string write_orders;
     std::string compare_orders;
@@ -103,9 +106,22 @@ std::string token_for(const entry& scenario, const search& how, const std::strin
     return scenario.full_name() + "," + kind + "," + (weakened.empty() ? "-" : weakened) + "," + result.choices;
 }
 
-std::string explain(const entry& scenario, const search& how, const std::string& choices, outcome& result) {
+/// False, and one sentence, when the file cannot be written whole.
+bool write_file(const std::string& path, const std::string& text) {
+    std::ofstream file{path};
+    file << text << std::flush;
+    if (file) return true;
+    std::fprintf(stderr, "%s: expected a file that can be written, found: %s\n", path.c_str(), std::strerror(errno));
+    return false;
+}
+
+/// The trace of one execution; with --html, as a page too.
+std::string explain(const entry& scenario, const search& how, const std::string& token, const std::string& choices,
+                    outcome& result) {
     recording execution;
     result = replay(scenario, how, choices, execution);
+    if (!chosen.html.empty() && write_file(chosen.html, trace_page(scenario, execution, result, token)))
+        std::fprintf(stderr, "drawn in %s\n", chosen.html.c_str());
     return trace_of(scenario, execution, result);
 }
 
@@ -151,7 +167,7 @@ public:
         std::string why = judged.says;
         if (result.failed) {
             outcome again;
-            why = explain(scenario_, how, result.choices, again) + "\nreplay: --replay " + judged.token;
+            why = explain(scenario_, how, judged.token, result.choices, again) + "\nreplay: --replay " + judged.token;
         }
         ADD_FAILURE() << why;
     }
@@ -293,15 +309,6 @@ std::string read_file(const std::string& path) {
     return text.str();
 }
 
-/// False, and one sentence, when the file cannot be written whole.
-bool write_file(const std::string& path, const std::string& text) {
-    std::ofstream file{path};
-    file << text << std::flush;
-    if (file) return true;
-    std::fprintf(stderr, "%s: expected a file that can be written, found %s\n", path.c_str(), std::strerror(errno));
-    return false;
-}
-
 int replay_token(const std::string& token) {
     std::vector<std::string> parts;
     std::istringstream text{token};
@@ -334,7 +341,7 @@ int replay_token(const std::string& token) {
     try {
         if (parts[2] != "-") weaken(parts[2], sites_of(found->family, chosen.seconds));
         outcome result;
-        std::printf("%s", explain(*found, how, parts[3], result).c_str());
+        std::printf("%s", explain(*found, how, token, parts[3], result).c_str());
         std::printf("\n%s\n", result.failed ? "FAIL, as the token promised" : "PASS: this execution does not fail");
         return result.failed ? failed : passed;
     } catch (const std::exception& e) {
@@ -369,6 +376,7 @@ int conclude() {
 }
 
 int run(int argc, char** argv) {
+    GTEST_FLAG_SET(brief, true);  // the table says the rest
     testing::InitGoogleTest(&argc, argv);
     CLI::App app{
         "Runs every scenario under its engine and says what was proven, and how far.\n"
@@ -383,6 +391,7 @@ int run(int argc, char** argv) {
     app.add_flag("--no-orders", chosen.no_orders, "Do not weaken the memory orders");
     app.add_option("--seconds", chosen.seconds, "For each search; then it is INCOMPLETE")->check(CLI::PositiveNumber);
     app.add_option("--replay", chosen.replay, "Show the one execution that this token stands for");
+    app.add_option("--html", chosen.html, "Draw the last failure, or what --replay shows, here");
     app.add_option("--json", chosen.json, "Write a report here");
     app.add_option("--write-orders", chosen.write_orders, "Write what docs/orders.md must say here");
     app.add_option("--compare-orders", chosen.compare_orders, "Fail unless this file says what was found");
@@ -403,7 +412,6 @@ int run(int argc, char** argv) {
                      chosen.only.c_str());
         return wrong_usage;
     }
-    GTEST_FLAG_SET(brief, true);
     register_tests();
     const int broken = RUN_ALL_TESTS();
     print_table();

@@ -95,21 +95,22 @@ struct transfer {
     void after() {
         drain(*consumer, popped, pushed);
         check(!producer->corrupt() && !consumer->corrupt());
-        check(producer->available_capacity() == Capacity && producer->try_push(++pushed) == push_result::pushed);
+        check(producer->try_push(++pushed) == push_result::pushed);
+        check(producer->available_capacity() == Capacity - 1);
         drain(*consumer, popped, pushed);
     }
 };
 
 template <class A, form Form>
-struct concurrent : transfer<A, Form, 2, 4, std::uint64_t, 0, 0> {
+struct concurrent : transfer<A, Form, 2, 5, std::uint64_t, 0, 0> {
     static constexpr const char* holds = "every item pushed is popped once, in order, with its contents";
 };
 template <class A, form Form>
-struct wraparound : transfer<A, Form, 1, 4, std::uint64_t, 0, 1> {
+struct wraparound : transfer<A, Form, 1, 5, std::uint64_t, 0, 1> {
     static constexpr const char* holds = "a slot is reused only after it was read, lap after lap";
 };
 template <class A, form Form>
-struct counters_wrap : transfer<A, Form, 2, 4, std::uint8_t, 254, 1> {
+struct counters_wrap : transfer<A, Form, 2, 5, std::uint8_t, 254, 1> {
     static constexpr const char* holds = "positions that wrap are positions like others";
 };
 
@@ -179,7 +180,7 @@ struct batch {
         check(producer->try_push(++pushed) == push_result::pushed && consumer->try_pop() == ++popped);
     }
     void thread(unsigned index) {
-        constexpr int rounds = 2;
+        constexpr int rounds = 3;
         if (index == 0) {
             for (int round = 0; round < rounds; ++round) {
                 const std::array<int, 2> items{pushed + 1, pushed + 2};
@@ -381,6 +382,37 @@ struct claimed_twice {
         }
     }
     void after() { check(producer[0].has_value() != producer[1].has_value()); }
+};
+
+/// Two that have proof of the same death.
+template <class A>
+struct recovered_twice {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "of two that take over from one dead peer exactly one does";
+    using ring = spsc_ring<int, std::uint64_t, A>;
+    memory<ring, 2> shared;
+    std::array<std::optional<typename ring::producer>, 2> taken;
+
+    void before() {
+        auto dead = ring::create(shared.bytes(), 2)->claim_producer(writer).value();
+        check(dead.try_push(1) == push_result::pushed);
+        new (&grave_) typename ring::producer{std::move(dead)};  // never given up
+    }
+    void thread(unsigned index) {
+        const peer_id me = index == 0 ? reader : successor;
+        const peer_id other = index == 0 ? successor : reader;
+        auto mine = ring::attach(shared.bytes())->take_over_producer(me, death_witness::saw(writer));
+        if (!mine) {
+            check(mine.error() == fault{fault_kind::not_holder, writer.word(), other.word()});
+            return;
+        }
+        check(mine->try_push(2) == push_result::pushed);
+        taken[index].emplace(*std::move(mine));
+    }
+    void after() { check(taken[0].has_value() != taken[1].has_value()); }
+
+private:
+    alignas(typename ring::producer) std::array<std::byte, sizeof(typename ring::producer)> grave_;
 };
 
 /// A producer that was taken for dead wakes up and gives up a role that is no longer its own.
@@ -632,11 +664,11 @@ struct raw_transfer {
 };
 
 template <class A, form Form>
-struct raw_concurrent : raw_transfer<A, Form, 2, 4> {
+struct raw_concurrent : raw_transfer<A, Form, 2, 5> {
     static constexpr const char* holds = "every item pushed is popped once, in order, with its contents";
 };
 template <class A, form Form>
-struct raw_wraparound : raw_transfer<A, Form, 1, 4> {
+struct raw_wraparound : raw_transfer<A, Form, 1, 5> {
     static constexpr const char* holds = "a slot is reused only after it was read, lap after lap";
 };
 
@@ -652,6 +684,7 @@ const bool added = [] {
     add<consumer_reattaches>("spsc_ring", "spsc_ring_consumer_reattaches");
     add<observer>("spsc_ring", "spsc_ring_observer");
     add<claimed_twice>("spsc_ring", "spsc_ring_claimed_twice");
+    add<recovered_twice>("spsc_ring", "spsc_ring_recovered_twice");
     add<late_resignation>("spsc_ring", "spsc_ring_late_resignation");
     add<producer_taken_over>("spsc_ring", "spsc_ring_producer_taken_over");
     add<consumer_taken_over>("spsc_ring", "spsc_ring_consumer_taken_over");
