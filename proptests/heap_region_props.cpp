@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+// shm_test(heap_region_props WRAP aligned_alloc)
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -12,6 +13,21 @@
 #include <utility>
 
 #include <shm/heap_region.hpp>
+
+#include "failing_call.hpp"
+
+namespace {
+
+failing_call failing_aligned_alloc;
+
+}  // namespace
+
+// The linker sends each call of f to __wrap_f, and knows the f of the C library as __real_f.
+void* real_aligned_alloc(std::size_t alignment, std::size_t size_bytes) asm("__real_aligned_alloc");
+void* wrapped_aligned_alloc(std::size_t alignment, std::size_t size_bytes) asm("__wrap_aligned_alloc");
+void* wrapped_aligned_alloc(std::size_t alignment, std::size_t size_bytes) {
+    return failing_aligned_alloc.fails() ? nullptr : real_aligned_alloc(alignment, size_bytes);
+}
 
 namespace {
 
@@ -55,9 +71,13 @@ TEST(heap_region, no_bytes_are_refused) {
 }
 
 TEST(heap_region, more_than_there_is_is_refused) {
+    const fault no_memory{fault_kind::system_call, 0, ENOMEM};
     constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
-    for (const std::size_t size_bytes : {most, most - 63, most / 2, most / 2 - 64})
-        EXPECT_EQ(heap_region::create(size_bytes).error(), (fault{fault_kind::system_call, 0, ENOMEM}));
+    for (const std::size_t size_bytes : {most, most - 63, most / 2 + 1, most / 2 - 63})
+        EXPECT_EQ(heap_region::create(size_bytes).error(), no_memory) << size_bytes;
+    failing_aligned_alloc.fail(ENOMEM);
+    EXPECT_EQ(heap_region::create(1).error(), no_memory);
+    EXPECT_TRUE(failing_aligned_alloc.all_failed());
 }
 
 }  // namespace

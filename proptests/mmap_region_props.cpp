@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// shm_test(mmap_region_props WRAP open fchmod getrlimit posix_fallocate mmap madvise mremap fstat lstat linkat unlink)
+// shm_test(mmap_region_props WRAP open fchmod posix_fallocate mmap madvise mremap fstat lstat linkat unlink)
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -37,8 +37,8 @@
 
 namespace {
 
-failing_call failing_open, failing_fchmod, failing_getrlimit, failing_posix_fallocate, failing_mmap, failing_madvise,
-    failing_mremap, failing_fstat, failing_lstat, failing_linkat, failing_unlink;
+failing_call failing_open, failing_fchmod, failing_posix_fallocate, failing_mmap, failing_madvise, failing_mremap,
+    failing_fstat, failing_lstat, failing_linkat, failing_unlink;
 
 }  // namespace
 
@@ -51,11 +51,6 @@ int wrapped_open(const char* path, int flags, mode_t mode) {
 int real_fchmod(int fd, mode_t mode) asm("__real_fchmod");
 int wrapped_fchmod(int fd, mode_t mode) asm("__wrap_fchmod");
 int wrapped_fchmod(int fd, mode_t mode) { return failing_fchmod.fails() ? -1 : real_fchmod(fd, mode); }
-int real_getrlimit(int resource, rlimit* limit) asm("__real_getrlimit");
-int wrapped_getrlimit(int resource, rlimit* limit) asm("__wrap_getrlimit");
-int wrapped_getrlimit(int resource, rlimit* limit) {
-    return failing_getrlimit.fails() ? -1 : real_getrlimit(resource, limit);
-}
 int real_posix_fallocate(int fd, off_t offset, off_t length) asm("__real_posix_fallocate");
 int wrapped_posix_fallocate(int fd, off_t offset, off_t length) asm("__wrap_posix_fallocate");
 int wrapped_posix_fallocate(int fd, off_t offset, off_t length) {
@@ -792,7 +787,6 @@ TEST(mmap_region, a_failing_system_call_is_reported_and_leaves_nothing) {
         {"open", failing_open, EACCES, creating},
         {"open", failing_open, EROFS, creating},
         {"fchmod", failing_fchmod, EPERM, creating},
-        {"getrlimit", failing_getrlimit, EINVAL, creating},
         {"posix_fallocate", failing_posix_fallocate, ENOSPC, creating},
         {"posix_fallocate", failing_posix_fallocate, EFBIG, creating},
         {"posix_fallocate", failing_posix_fallocate, EDQUOT, creating},
