@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -51,7 +53,7 @@ std::vector<std::string> never_executed(const std::vector<named_site>& known) {
         for (std::uint_least32_t line = 1; std::getline(file, text); ++line) {
             const std::string code = text.substr(0, text.find("//"));
             if (std::regex_search(code, operation) && std::regex_search(code, ordered) && !lines.contains(line))
-                missing.push_back(path.substr(path.rfind('/') + 1) + ":" + std::to_string(line));
+                missing.push_back(fmt::format("{}:{}", path.substr(path.rfind('/') + 1), line));
         }
     }
     return missing;
@@ -134,21 +136,20 @@ std::string as_markdown(const std::vector<orders_report>& reports) {
         "of\n"
         "the function from 1; the success and the failure of a compare-exchange count apart.\n";
     for (const orders_report& report : reports) {
-        page += "\n## " + report.family + "\n\n";
-        page +=
-            "| edge | function | operation | order | weakened to | killed by | as |\n|---|---|---|---|---|---|---|\n";
+        page += fmt::format(
+            "\n## {}\n\n| edge | function | operation | order | weakened to | killed by | as "
+            "|\n|---|---|---|---|---|---|---|\n",
+            report.family);
         for (const weakening& w : report.weakenings) {
-            page += "| `" + w.of.comment + "` | `" + w.of.function + "` | " + std::to_string(w.of.ordinal) + " " +
-                    operation_of(w.of.where.kind) + " | " + name_of(w.of.where.order) + " | " + name_of(w.to) + " | ";
-            page += w.killer == nullptr
-                        ? "**nothing: NOT NEEDED** |  |\n"
-                        : "`" + w.killer->name + "` | " +
-                              (w.how.why.starts_with("check failed") ? "a check that failed" : w.how.why) + " |\n";
+            const std::string killer = w.killer == nullptr ? "**nothing: NOT NEEDED**" : "`" + w.killer->name + "`";
+            page += fmt::format("| `{}` | `{}` | {} {} | {} | {} | {} | {} |\n", w.of.comment, w.of.function,
+                                w.of.ordinal, operation_of(w.of.where.kind), name_of(w.of.where.order), name_of(w.to),
+                                killer, w.how.why.starts_with("check failed") ? "a check that failed" : w.how.why);
         }
         page += "\nRelaxed, and why that is enough:\n\n| function | operation | because |\n|---|---|---|\n";
         for (const named_site& s : report.relaxed)
-            page += "| `" + s.function + "` | " + std::to_string(s.ordinal) + " " + operation_of(s.where.kind) + " | " +
-                    s.comment + " |\n";
+            page +=
+                fmt::format("| `{}` | {} {} | {} |\n", s.function, s.ordinal, operation_of(s.where.kind), s.comment);
     }
     return page;
 }
