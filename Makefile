@@ -28,6 +28,7 @@ test: tools ## properties, examples, every model, lints: a few minutes
 	$(call configure_and_build,dev)
 	ctest --preset dev --parallel $(JOBS)
 	@$(MAKE) --no-print-directory model-check
+	ctest --test-dir build/model-check --output-on-failure --no-tests=error --label-regex models
 	ci/lint.sh
 
 model-check: tools ## every interleaving; ARGS="--help" lists the options

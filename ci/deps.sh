@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
     g++ clang cmake ninja-build make git                               # the build
     libgtest-dev librapidcheck-dev relacy-dev libbenchmark-dev         # the proofs
-    libcli11-dev nlohmann-json3-dev libssl-dev                         # the tools and examples
+    libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev              # the tools and examples
     binutils python3 shellcheck                                        # the lints
 )
 clang_packages() { echo "clang-$1" "clang-format-$1" "clang-tidy-$1" "libclang-rt-$1-dev"; }

@@ -17,8 +17,9 @@ step ci/deps.sh
 step make test
 step make lint
 step ci/codegen.sh
+step ci/cross_compilers.sh
 step ci/install.sh
-step make demo ARGS="--size 16M"
+step make demo ARGS="--size-mb 16 --rounds 1"
 step make asan
 step make tsan
 step make mutants

@@ -43,14 +43,15 @@ if(NOT SHM_PROOFS STREQUAL none)
   enable_testing()
   find_package(GTest QUIET)
   find_package(rapidcheck QUIET)
+  find_package(fmt QUIET)
   find_package(nlohmann_json QUIET)
   find_path(SHM_RELACY_INCLUDE relacy/relacy.hpp HINTS ${SHM_RELACY_DIR})
 
   shm_missing("properties, models and stress tests are not built" "install libgtest-dev" GoogleTest "${GTest_FOUND}")
   shm_missing("properties are not built" "install librapidcheck-dev" RapidCheck "${rapidcheck_FOUND}")
   shm_missing("models are not built" "set SHM_RELACY_DIR or install relacy-dev" Relacy "${SHM_RELACY_INCLUDE}")
-  shm_missing("models are not built" "install libcli11-dev, nlohmann-json3-dev and libssl-dev"
-    CLI11 "${CLI11_FOUND}" nlohmann-json "${nlohmann_json_FOUND}" OpenSSL "${OpenSSL_FOUND}")
+  shm_missing("models are not built" "install libcli11-dev, libfmt-dev, nlohmann-json3-dev and libssl-dev"
+    CLI11 "${CLI11_FOUND}" fmt "${fmt_FOUND}" nlohmann-json "${nlohmann_json_FOUND}" OpenSSL "${OpenSSL_FOUND}")
 
   # shm::model: the checkers' layers behind the same names, for those who check protocols of their own as well.
   add_library(shm_model INTERFACE)
