@@ -398,7 +398,8 @@ int main(int argc, char** argv) {
         if (chosen.consume_fd < 0) {
             produce(chosen);
         } else {
-            std::signal(SIGINT, SIG_IGN);  // it ends the producer, and then this one, which tidies up first
+            // Sent to both by a terminal or a service manager. The producer obeys; its end is noticed, and tidied up after.
+            for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
             chosen.pipe ? consume<pipe_receiver>(chosen) : consume<ring_receiver>(chosen);
         }
         return arrived;

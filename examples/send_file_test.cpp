@@ -78,6 +78,7 @@ public:
         printed_ = shm::unique_fd{ends[0]};
         pid = fork();
         if (pid == 0) {
+            setpgid(0, 0);  // to be interrupted as a terminal does it
             dup2(ends[1], STDOUT_FILENO);
             dup2(ends[1], STDERR_FILENO);
             if (descriptor_3 == 3) fcntl(3, F_SETFD, 0);
@@ -237,13 +238,14 @@ TEST_P(SendFileOver, ConsumerKilledInTheMiddleIsSaidByTheProducer) {
 }
 
 TEST_P(SendFileOver, ProducerKilledInTheMiddleIsSaidByTheConsumer) {
-    for (const int signal : {SIGKILL, SIGINT}) {
+    for (const int signal : {SIGKILL, SIGINT, SIGTERM, SIGHUP}) {
         make_endless_source();
         running sending{arguments()};
         sending.await_pids();
         EXPECT_TRUE(becomes([&] { return something_written(sending.consumer); }));
         const std::string producer = std::to_string(sending.pid);
-        kill(std::exchange(sending.pid, sending.consumer), signal);
+        kill(signal == SIGKILL ? sending.pid : -sending.pid, signal);  // this one, or both at once
+        sending.pid = sending.consumer;
         EXPECT_EQ(ended(std::stoi(producer)), -signal);
         EXPECT_EQ(sending.finish(), peer_died);
         EXPECT_TRUE(
