@@ -111,7 +111,7 @@ wording wording_of(const fault& refused) {
         case fault_kind::seals: return {"seals", "#", "#", seals};
         case fault_kind::huge_pages: return {"huge pages", "# bytes", "#", number, system_error};
         case fault_kind::system_call: return {"system call", "success", "#", number, system_error};
-        case fault_kind::not_ready: return {"init state", "#", "#", init_state};
+        case fault_kind::not_ready:
         case fault_kind::already_created: return {"init state", "#", "#", init_state};
         case fault_kind::magic: return {"magic", "#", "#", hex};
         case fault_kind::layout_version: return {"layout version", "#", "#"};

@@ -78,14 +78,15 @@ result<void> check(const struct stat& found) noexcept {
 
 }  // namespace
 
-result<mmap_region> mmap_region::create(std::string path, std::size_t size_bytes, mmap_options chosen) noexcept {
-    auto made = prepare(std::move(path), size_bytes, chosen);
+result<mmap_region> mmap_region::create(const std::string& path, std::size_t size_bytes, mmap_options chosen) noexcept {
+    auto made = prepare(path, size_bytes, chosen);
     if (!made) return made;
     if (const auto named = made->publish(); !named) return named.error();
     return made;
 }
 
-result<mmap_region> mmap_region::prepare(std::string path, std::size_t size_bytes, mmap_options chosen) noexcept {
+result<mmap_region> mmap_region::prepare(const std::string& path, std::size_t size_bytes,
+                                         mmap_options chosen) noexcept {
     if (size_bytes == 0) return fault{fault_kind::too_small, 1, 0};
     auto whole_path = absolute(path);
     if (!whole_path) return whole_path.error();
@@ -124,7 +125,7 @@ result<void> mmap_region::publish() noexcept {
     return {};
 }
 
-result<mmap_region> mmap_region::attach(std::string path, access allowed, mmap_options chosen) noexcept {
+result<mmap_region> mmap_region::attach(const std::string& path, access allowed, mmap_options chosen) noexcept {
     auto whole_path = absolute(path);
     if (!whole_path) return whole_path.error();
 

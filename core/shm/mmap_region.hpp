@@ -55,11 +55,11 @@ struct mmap_options {
 class mmap_region {
 public:
     /// Makes a file and publishes it at once, zeroed: prepare and publish.
-    [[nodiscard]] static result<mmap_region> create(std::string path, std::size_t size_bytes,
+    [[nodiscard]] static result<mmap_region> create(const std::string& path, std::size_t size_bytes,
                                                     mmap_options = {}) noexcept;
 
     /// Makes a file that has no name yet.
-    [[nodiscard]] static result<mmap_region> prepare(std::string path, std::size_t size_bytes,
+    [[nodiscard]] static result<mmap_region> prepare(const std::string& path, std::size_t size_bytes,
                                                      mmap_options = {}) noexcept;
 
     /// Gives a prepared file its name. Refuses `exists`; of several that publish under one name one succeeds. Of a
@@ -67,7 +67,7 @@ public:
     result<void> publish() noexcept;
 
     /// Maps a file that somebody has published. With `automatic`, this process removes the name.
-    [[nodiscard]] static result<mmap_region> attach(std::string path, access allowed = access::read_write,
+    [[nodiscard]] static result<mmap_region> attach(const std::string& path, access allowed = access::read_write,
                                                     mmap_options = {}) noexcept;
 
     mmap_region(mmap_region&&) noexcept = default;
