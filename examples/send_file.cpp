@@ -323,7 +323,8 @@ double transfer(const source& from, const options& chosen) {
     try {
         sum = send_file(to, from, hasher{!chosen.to.empty()}, sent);
         if (!chosen.quiet) print("producer", "read ", sent, *sum);
-    } catch (const peer_ended&) {  // `finish` knows how
+    } catch (const peer_ended&) {
+        sum.reset();  // `finish` knows how
     }
     consumer.finish(sum.has_value(), megabytes(sent, from.size_bytes));
     return std::chrono::duration<double>(clock_type::now() - start).count();
@@ -368,9 +369,7 @@ void produce(options chosen) {
     std::printf("The first is mostly hashing and the file system; the second is mostly ring or pipe.\n");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     options chosen;
     CLI::App app{
         "Sends a file from one process to another through a ring in shared memory, then compares with a pipe."};
@@ -394,15 +393,21 @@ int main(int argc, char** argv) {
     }
     std::signal(SIGPIPE, SIG_IGN);  // errors, not deaths
     std::signal(SIGXFSZ, SIG_IGN);
+    if (chosen.consume_fd < 0) {
+        produce(chosen);
+    } else {
+        // Sent to both by a terminal or a service manager. The producer obeys; its end is noticed, and tidied up after.
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
+        chosen.pipe ? consume<pipe_receiver>(chosen) : consume<ring_receiver>(chosen);
+    }
+    return arrived;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
     try {
-        if (chosen.consume_fd < 0) {
-            produce(chosen);
-        } else {
-            // Sent to both by a terminal or a service manager. The producer obeys; its end is noticed, and tidied up after.
-            for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
-            chosen.pipe ? consume<pipe_receiver>(chosen) : consume<ring_receiver>(chosen);
-        }
-        return arrived;
+        return run(argc, argv);
     } catch (const failure& why) {
         progress::clear();
         if (!why.sentence.empty()) std::fprintf(stderr, "send_file: %s\n", why.sentence.c_str());

@@ -199,7 +199,7 @@ inline std::string partial_name(const std::string& path, pid_t consumer) {
 /// A file that gets its name when it is whole; a device or FIFO, which has one; or nothing, when the path is empty.
 class output {
 public:
-    explicit output(const std::string& path) : path_{path} {
+    explicit output(std::string path) : path_{std::move(path)} {
         if (path_.empty()) return;
         struct stat found{};
         if (stat(path_.c_str(), &found) == 0 && !S_ISREG(found.st_mode)) {

@@ -141,7 +141,7 @@ std::string contents(const fs::path& path) {
 
 bool says(const std::string& text, const std::string& pattern) { return std::regex_search(text, std::regex{pattern}); }
 
-class SendFile : public Test {
+class send_file : public Test {
 protected:
     void SetUp() override {
         std::string name = fs::temp_directory_path() / "send_file_test-XXXXXX";
@@ -164,7 +164,7 @@ protected:
         std::ofstream{source, std::ios::binary} << bytes;
     }
     void make_endless_source() const {
-        std::ofstream{source};
+        const std::ofstream empty{source};
         fs::resize_file(source, endless);
     }
 
@@ -187,7 +187,7 @@ protected:
     const std::vector<std::string> only_source{"source"};
 };
 
-class SendFileOver : public SendFile, public testing::WithParamInterface<const char*> {
+class send_file_over : public send_file, public testing::WithParamInterface<const char*> {
 protected:
     [[nodiscard]] std::vector<std::string> arguments() const {
         std::vector<std::string> all{source, "--to", target, "--rounds", "0", "--verbose"};
@@ -195,10 +195,10 @@ protected:
         return all;
     }
 };
-INSTANTIATE_TEST_SUITE_P(All, SendFileOver, testing::Values("ring", "pipe"),
+INSTANTIATE_TEST_SUITE_P(All, send_file_over, testing::Values("ring", "pipe"),
                          [](const auto& over) { return std::string{over.param}; });
 
-TEST_P(SendFileOver, FilesOfAnySizeArriveWhole) {
+TEST_P(send_file_over, FilesOfAnySizeArriveWhole) {
     constexpr std::size_t chunk = 65472;
     for (const std::size_t size :
          {std::size_t{0}, std::size_t{1}, chunk - 1, chunk, chunk + 1, 4 * chunk, std::size_t{10'000'003}}) {
@@ -214,7 +214,7 @@ TEST_P(SendFileOver, FilesOfAnySizeArriveWhole) {
     }
 }
 
-TEST_P(SendFileOver, ConsumerKilledAtOnceIsSaidByTheProducer) {
+TEST_P(send_file_over, ConsumerKilledAtOnceIsSaidByTheProducer) {
     make_endless_source();
     running sending{arguments()};
     sending.await_pids();
@@ -225,7 +225,7 @@ TEST_P(SendFileOver, ConsumerKilledAtOnceIsSaidByTheProducer) {
     EXPECT_EQ(names(), only_source);
 }
 
-TEST_P(SendFileOver, ConsumerKilledInTheMiddleIsSaidByTheProducer) {
+TEST_P(send_file_over, ConsumerKilledInTheMiddleIsSaidByTheProducer) {
     make_endless_source();
     running sending{arguments()};
     sending.await_pids();
@@ -237,7 +237,7 @@ TEST_P(SendFileOver, ConsumerKilledInTheMiddleIsSaidByTheProducer) {
     EXPECT_EQ(names(), only_source);
 }
 
-TEST_P(SendFileOver, ProducerKilledInTheMiddleIsSaidByTheConsumer) {
+TEST_P(send_file_over, ProducerKilledInTheMiddleIsSaidByTheConsumer) {
     for (const int signal : {SIGKILL, SIGINT, SIGTERM, SIGHUP}) {
         make_endless_source();
         running sending{arguments()};
@@ -255,7 +255,7 @@ TEST_P(SendFileOver, ProducerKilledInTheMiddleIsSaidByTheConsumer) {
     }
 }
 
-TEST_P(SendFileOver, ProducerKilledAtOnceLeavesNothing) {
+TEST_P(send_file_over, ProducerKilledAtOnceLeavesNothing) {
     make_endless_source();
     running sending{arguments()};
     sending.await_pids();
@@ -268,7 +268,7 @@ TEST_P(SendFileOver, ProducerKilledAtOnceLeavesNothing) {
 }
 
 // Nobody reads from the FIFO until the file has changed, so the transfer cannot be over before.
-TEST_P(SendFileOver, FileThatChangesMeanwhileIsRefused) {
+TEST_P(send_file_over, FileThatChangesMeanwhileIsRefused) {
     ASSERT_EQ(mkfifo(target.c_str(), 0600), 0);
     for (const std::uintmax_t new_size : {std::uintmax_t{1'000'000}, std::uintmax_t{3'000'000}}) {
         make_source(2'000'000);
@@ -291,7 +291,7 @@ TEST_P(SendFileOver, FileThatChangesMeanwhileIsRefused) {
     }
 }
 
-TEST_P(SendFileOver, FullDeviceIsSaidOnce) {
+TEST_P(send_file_over, FullDeviceIsSaidOnce) {
     make_source(2'000'000);
     target = "/dev/full";
     running sending{arguments()};
@@ -301,7 +301,7 @@ TEST_P(SendFileOver, FullDeviceIsSaidOnce) {
     EXPECT_EQ(sending.output.find("send_file:"), sending.output.rfind("send_file:"));
 }
 
-TEST_P(SendFileOver, FileSizeLimitLeavesNoHalfFile) {
+TEST_P(send_file_over, FileSizeLimitLeavesNoHalfFile) {
     make_source(4'000'000);
     running sending{arguments(), -1, 1'000'000};
     EXPECT_EQ(sending.finish(), 1);
@@ -309,7 +309,7 @@ TEST_P(SendFileOver, FileSizeLimitLeavesNoHalfFile) {
     EXPECT_EQ(names(), only_source);
 }
 
-TEST_P(SendFileOver, WhatIsNotWrittenLeavesTheOldFileAlone) {
+TEST_P(send_file_over, WhatIsNotWrittenLeavesTheOldFileAlone) {
     make_source(4'000'000);
     std::ofstream{target} << "old";
     running sending{arguments(), -1, 1'000'000};
@@ -317,7 +317,7 @@ TEST_P(SendFileOver, WhatIsNotWrittenLeavesTheOldFileAlone) {
     EXPECT_EQ(contents(target), "old");
 }
 
-TEST_F(SendFile, SourcesThatCannotBeSent) {
+TEST_F(send_file, SourcesThatCannotBeSent) {
     ASSERT_EQ(mkfifo((directory / "fifo").c_str(), 0600), 0);
     const std::vector<std::pair<fs::path, std::string>> cases{
         {directory / "none", "cannot read .*none: No such file or directory"},
@@ -332,7 +332,7 @@ TEST_F(SendFile, SourcesThatCannotBeSent) {
     EXPECT_EQ(names(), std::vector<std::string>{"fifo"});
 }
 
-TEST_F(SendFile, TargetsThatCannotBeWritten) {
+TEST_F(send_file, TargetsThatCannotBeWritten) {
     make_source(1'000'000);
     const std::vector<std::pair<fs::path, std::string>> cases{
         {directory / "none" / "target", "No such file or directory"},
@@ -347,7 +347,7 @@ TEST_F(SendFile, TargetsThatCannotBeWritten) {
     EXPECT_EQ(names(), only_source);
 }
 
-TEST_F(SendFile, ComparesAndLeavesNothing) {
+TEST_F(send_file, ComparesAndLeavesNothing) {
     running sending{{"--size-mb", "3", "--rounds", "2"}};
     EXPECT_EQ(sending.finish(), 0);
     EXPECT_TRUE(says(sending.everything(), "ring +pipe +ratio\nfile to file.* MB/s.*\nfile to memory.* MB/s"))
@@ -355,7 +355,7 @@ TEST_F(SendFile, ComparesAndLeavesNothing) {
     EXPECT_TRUE(names().empty());
 }
 
-TEST_F(SendFile, WrongUsageHasItsOwnStatus) {
+TEST_F(send_file, WrongUsageHasItsOwnStatus) {
     for (const char* wrong : {"--no-such-option", "--rounds=-1", "--size-mb=many"}) {
         running sending{{wrong}};
         EXPECT_EQ(sending.finish(), 2) << wrong;
@@ -366,7 +366,7 @@ TEST_F(SendFile, WrongUsageHasItsOwnStatus) {
 }
 
 /// A consumer of memory that this test, and not send_file, has made.
-class SendFileConsumer : public SendFile {
+class send_file_consumer : public send_file {
 protected:
     /// As large and as aligned as what send_file sends. Its first words are named there: kind, bytes, offset, file size.
     struct alignas(64) chunk {
@@ -393,7 +393,7 @@ protected:
     }
 };
 
-TEST_F(SendFileConsumer, RefusesWhatIsNoSealedMemory) {
+TEST_F(send_file_consumer, RefusesWhatIsNoSealedMemory) {
     const shm::unique_fd null{open("/dev/null", O_RDWR | O_CLOEXEC)};
     expect_refusal(null.get(), ".*expected a regular file, found a character device");
     const shm::unique_fd unsealed{memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
@@ -401,7 +401,7 @@ TEST_F(SendFileConsumer, RefusesWhatIsNoSealedMemory) {
     expect_refusal(unsealed.get(), "seals: expected .*shrink.*, found none");
 }
 
-TEST_F(SendFileConsumer, RefusesForeignMemory) {
+TEST_F(send_file_consumer, RefusesForeignMemory) {
     const auto empty = shm::memfd_region::create(ring::required_size(4)).value();
     expect_refusal(empty.fd(), "init state: expected 2 \\(ready\\), found 0 \\(nothing there\\)");
 
@@ -418,7 +418,7 @@ TEST_F(SendFileConsumer, RefusesForeignMemory) {
     expect_refusal(noise.fd(), "magic: expected 0x[0-9a-f]{16}, found 0x5a5a5a5a5a5a5a5a");
 }
 
-TEST_F(SendFileConsumer, RefusesDamagedMemory) {
+TEST_F(send_file_consumer, RefusesDamagedMemory) {
     const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
     ASSERT_TRUE(ring::create(memory.region(), 4));
     ring::header& header = **memory.region().get<ring::header>();
@@ -431,7 +431,7 @@ TEST_F(SendFileConsumer, RefusesDamagedMemory) {
     expect_refusal(memory.fd(), "capacity: expected a power of two up to [0-9]+, found 5");
 }
 
-TEST_F(SendFileConsumer, RefusesNonsenseThatComesLater) {
+TEST_F(send_file_consumer, RefusesNonsenseThatComesLater) {
     const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
     auto made = ring::create(memory.region(), 4).value();
     const auto producer = made.claim_producer(shm::this_process().value()).value();
@@ -444,14 +444,14 @@ TEST_F(SendFileConsumer, RefusesNonsenseThatComesLater) {
     EXPECT_TRUE(names().empty());
 }
 
-TEST_F(SendFileConsumer, RefusesChunksThatLie) {
+TEST_F(send_file_consumer, RefusesChunksThatLie) {
     expect_refusal_of({0, 65473, 0, 1'000'000}, "bytes in a chunk: expected 65472, found 65473");
     expect_refusal_of({0, 100, 100, 1'000'000}, "offset of a chunk in the file: expected 0, found 100");
     expect_refusal_of({1, 0, 0, 1'000'000}, "bytes in the file: expected 1000000, found 0");
     expect_refusal_of({1, 0, 0, 0}, "SHA-256: expected 0{64}, found e3b0c44298fc1c149afbf4c8996fb924[0-9a-f]{32}");
 }
 
-TEST_F(SendFileConsumer, RefusesASecondConsumer) {
+TEST_F(send_file_consumer, RefusesASecondConsumer) {
     const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
     const auto made = ring::create(memory.region(), 4).value();
     const auto held = made.claim_consumer(shm::this_process().value()).value();
