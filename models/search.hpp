@@ -42,6 +42,9 @@ using progress = std::function<void(const outcome& so_far)>;
 /// Whether the engine is known not to show this outcome, though C++ allows it.
 [[nodiscard]] bool blind_to(const std::string& litmus);
 
+/// Whether the execution that is going on has turned out to repeat another. It ends all the same, and is checked.
+[[nodiscard]] bool repeats_another();
+
 [[nodiscard]] outcome explore(const entry& scenario, const search& how, const progress& tell = {});
 
 /// Runs the one execution that `choices` stand for, with the recorder on.

@@ -26,6 +26,7 @@ struct running_search {
     const progress* tell = nullptr;
     std::optional<std::string> script;  // the choices to repeat
     std::string wrong_script;           // why they cannot be
+    bool redundant = false;             // this execution repeats another
     std::chrono::steady_clock::time_point began;
 
     [[nodiscard]] double seconds() const {
@@ -77,7 +78,7 @@ public:
         this->stree_depth_ = 0;
         asleep_ = 0;
         explored_here_ = 0;
-        redundant_ = false;
+        now.redundant = false;
         switches_left_ = now.how.bound;
         now.so_far.choices.clear();
         random_ = splitmix64{now.how.seed * 0xd1342543de82ef95 + this->iter_};
@@ -91,7 +92,7 @@ public:
 
     bool iteration_end_impl() {
         ++now.so_far.executions;
-        now.so_far.redundant += redundant_;
+        now.so_far.redundant += now.redundant;
         if (now.script) return true;
         if (now.how.kind == search_kind::sampled) {
             now.so_far.exhausted = now.so_far.executions >= now.how.executions;
@@ -111,7 +112,7 @@ public:
                                 rl::debug_info());
         explored_here_ = 0;
         const rl::thread_id_t next = base::schedule_impl(reason, yield);
-        if (with_sleep_sets() && !redundant_) fall_asleep(static_cast<unsigned>(next));
+        if (with_sleep_sets() && !now.redundant) fall_asleep(static_cast<unsigned>(next));
         return next;
     }
 
@@ -134,7 +135,7 @@ private:
         if (now.script) return scripted(limit);
         if (now.how.kind == search_kind::sampled) return static_cast<unsigned>(random_() % limit);
         if (!with_sleep_sets()) return branch(limit, type);
-        if (redundant_) return 0;
+        if (now.redundant) return 0;
         if (type == rl::sched_type_sched) return awake(limit);
         if (type == rl::sched_type_atomic_load && stored_to_since_pending()) return 0;
         return branch(limit, type);
@@ -173,7 +174,7 @@ private:
             if ((asleep_ >> thread & 1) == 0) candidates[count++] = i;
         }
         if (count == 0) {
-            redundant_ = true;
+            now.redundant = true;
             return 0;
         }
         const unsigned chosen = count == 1 ? 0 : branch(count, rl::sched_type_sched);
@@ -184,7 +185,7 @@ private:
     /// What has been explored before `next` sleeps on as long as it commutes with what `next` does.
     void fall_asleep(unsigned next) {
         if ((asleep_ >> next & 1) != 0) {
-            redundant_ = true;  // it was the only runnable thread
+            now.redundant = true;  // it was the only runnable thread
             return;
         }
         const unsigned before = (asleep_ | explored_here_) & ~(1U << next);
@@ -202,7 +203,6 @@ private:
 
     unsigned asleep_ = 0;         // a bit per thread
     unsigned explored_here_ = 0;  // threads whose step has been explored from the present state
-    bool redundant_ = false;
     unsigned switches_left_ = 0;
     splitmix64 random_{0};
 };
@@ -264,7 +264,7 @@ void run() {
 }
 
 outcome start(const entry& scenario, const search& how, const progress* tell, std::optional<std::string> script) {
-    now = {&scenario, how, {}, tell, std::move(script), {}, std::chrono::steady_clock::now()};
+    now = {&scenario, how, {}, tell, std::move(script), {}, false, std::chrono::steady_clock::now()};
     if (scenario.threads < 1 || scenario.threads > most_threads)
         throw std::invalid_argument("a scenario has 1 to 4 threads: " + scenario.name);
     try {
@@ -308,6 +308,8 @@ bool blind_to(const std::string& litmus) {
                                               "same_thread_release_sequence"};
     return unseen.contains(litmus);
 }
+
+bool repeats_another() { return now.redundant; }
 
 outcome explore(const entry& scenario, const search& how, const progress& tell) {
     return start(scenario, how, &tell, std::nullopt);

@@ -80,6 +80,7 @@ public:
         }
     }
     void after() override {
+        if (repeats_another()) return;  // so that nothing counts as seen that only a repetition shows
         std::string outcome;
         for (const auto& mine : seen_) outcome += mine + "|";
         for (auto& w : words_) outcome += std::to_string(w->load(relaxed)) + " ";
