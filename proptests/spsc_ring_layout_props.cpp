@@ -173,10 +173,12 @@ public:
     damaged_ring(std::uint32_t capacity, std::uint64_t first, std::uint32_t pushed, std::uint32_t popped)
         : room_{capacity}, bytes_{spsc_ring<T>::required_size(capacity)} {
         const auto ring = spsc_ring<T>::create(bytes_.region(), capacity, first).value();
-        auto ends = ring.split({1, 1}).value();
-        for (std::uint32_t i = 0; i < pushed; ++i) (void)ends.first.try_push(item_of<T>(i));
-        for (std::uint32_t i = 0; i < popped; ++i) (void)ends.second.try_pop();
-        intact_ = image_of(bytes_);
+        {
+            auto ends = ring.split({1, 1}).value();
+            for (std::uint32_t i = 0; i < pushed; ++i) (void)ends.first.try_push(item_of<T>(i));
+            for (std::uint32_t i = 0; i < popped; ++i) (void)ends.second.try_pop();
+        }
+        intact_ = image_of(bytes_);  // nobody holds a role
     }
 
     /// Why the damaged ring is not safe, or nothing.
