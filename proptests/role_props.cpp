@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -14,7 +13,6 @@
 #include <optional>
 #include <ostream>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -213,25 +211,6 @@ TEST(role, refuses_a_proof_of_somebody_elses_death) {
                    {fault_kind::not_holder, dead.word(), successor.word()},
                    expected + "peer " + std::to_string(successor.id) + " (incarnation " +
                        std::to_string(successor.incarnation) + ")");
-}
-
-TEST(role, is_held_by_one_thread_at_a_time) {
-    std::atomic<std::uint64_t> word{0};
-    std::uint64_t guarded = 0;
-    std::array<std::thread, 3> threads;
-    for (std::uint32_t me = 0; me < threads.size(); ++me)
-        threads[me] = std::thread{[&, me] {
-            for (std::uint32_t claimed = 0; claimed < 1000;) {
-                if (const auto held = claims::claim(word, {me + 1, 1}, name)) {
-                    ++guarded;
-                    ++claimed;
-                }
-                std::this_thread::yield();
-            }
-        }};
-    for (auto& thread : threads) thread.join();
-    EXPECT_EQ(guarded, 3 * 1000u);
-    EXPECT_EQ(word, 0u);
 }
 
 using ring_u64 = shm::spsc_ring<std::uint64_t>;
