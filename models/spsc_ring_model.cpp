@@ -12,7 +12,8 @@ namespace shm {
 inline namespace v1 {
 
 /// Vouches for the deaths that scenarios stage; a scenario joins the dead thread first.
-class death_witness {
+template <>
+class death_witness<struct scenario> {
 public:
     static proof_of_death saw(peer_id dead) { return proof_of_death{dead}; }
 };
@@ -401,7 +402,7 @@ struct recovered_twice {
     void thread(unsigned index) {
         const peer_id me = index == 0 ? reader : successor;
         const peer_id other = index == 0 ? successor : reader;
-        auto mine = ring::attach(shared.bytes())->take_over_producer(me, death_witness::saw(writer));
+        auto mine = ring::attach(shared.bytes())->take_over_producer(me, death_witness<scenario>::saw(writer));
         if (!mine) {
             check(mine.error() == fault{fault_kind::not_holder, writer.word(), other.word()});
             return;
@@ -431,7 +432,7 @@ struct late_resignation {
             return;
         }
         const auto attached = ring::attach(shared.bytes());
-        auto taken = attached->take_over_producer(successor, death_witness::saw(writer));
+        auto taken = attached->take_over_producer(successor, death_witness<scenario>::saw(writer));
         if (!taken) {
             check(taken.error() == fault{fault_kind::not_holder, writer.word(), 0});
             taken = attached->claim_producer(successor);
@@ -471,7 +472,7 @@ struct producer_taken_over {
         }
         if (const auto item = consumer->try_pop()) check(*item == ++popped);
         if (!ended.load(acquire)) return;
-        auto taken = attached->take_over_producer(successor, death_witness::saw(writer));
+        auto taken = attached->take_over_producer(successor, death_witness<scenario>::saw(writer));
         if (!taken) taken = attached->claim_producer(successor);
         check(taken.has_value());
         last_pushed = taken->try_push(3) == push_result::pushed;
@@ -521,7 +522,7 @@ struct consumer_taken_over {
         }
         if (producer->try_push(pushed + 1) == push_result::pushed) ++pushed;
         if (!ended.load(acquire)) return;
-        auto taken = attached->take_over_consumer(successor, death_witness::saw(reader));
+        auto taken = attached->take_over_consumer(successor, death_witness<scenario>::saw(reader));
         if (!taken) taken = attached->claim_consumer(successor);
         check(taken.has_value());
         drain(*taken, popped, pushed);

@@ -23,7 +23,8 @@ namespace shm {
 inline namespace v1 {
 
 /// The only maker of proofs: called where the kernel has just said that the process has ended.
-class death_witness {
+template <>
+class death_witness<struct kernel> {
 public:
     [[nodiscard]] static proof_of_death ended(peer_id peer) noexcept { return proof_of_death{peer}; }
 };
@@ -93,7 +94,7 @@ result<child_exit> reap(pid_t child) noexcept {
     if (!incarnation) return incarnation.error();
     int status = 0;
     if (uninterrupted([&] { return ::waitpid(child, &status, 0); }) != child) return refused("waitpid");
-    return child_exit{death_witness::ended({static_cast<std::uint32_t>(child), *incarnation}), status};
+    return child_exit{death_witness<kernel>::ended({static_cast<std::uint32_t>(child), *incarnation}), status};
 }
 
 result<process_watch> process_watch::open(peer_id peer) noexcept {
@@ -125,7 +126,7 @@ result<proof_of_death> process_watch::wait(deadline until) const noexcept {
     if (ready < 0) return refused("ppoll");
     if (ready == 0) return fault{fault_kind::not_dead, peer_.word(), peer_.word()};
     if ((process.revents & POLLIN) == 0) return refused("ppoll", EBADF);  // somebody has closed our descriptor
-    return death_witness::ended(peer_);
+    return death_witness<kernel>::ended(peer_);
 }
 
 }  // namespace v1

@@ -15,6 +15,10 @@ inline namespace v1 {
 /// Refuses `system_call` or `access_denied` when /proc cannot be read.
 [[nodiscard]] result<peer_id> this_process() noexcept;
 
+/// Who vouches for a death: the kernel in proof_of_death.cpp; in a model, the scenario that stages it.
+template <class Who>
+class death_witness;
+
 /// Evidence that a peer is dead, without which nothing of its is taken over. Only the kernel's word makes one: waitpid
 /// for a child, a pidfd for anybody. A pid that answers no more, a timeout or a missed heartbeat never makes one.
 ///
@@ -27,7 +31,8 @@ public:
     [[nodiscard]] peer_id peer() const noexcept { return peer_; }
 
 private:
-    friend class death_witness;  // proof_of_death.cpp for the kernel; in a model, the scenario that stages the death
+    template <class Who>
+    friend class death_witness;
     explicit proof_of_death(peer_id peer) noexcept : peer_{peer} {}
     peer_id peer_;
 };
