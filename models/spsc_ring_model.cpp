@@ -601,6 +601,42 @@ struct hostile_consumer {
     }
 };
 
+/// The lie is met after the reserve: the commit must not count on what the reserve saw.
+template <class A>
+struct hostile_consumer_in_place {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "once corrupt, a commit publishes nothing and a consume gives nothing back";
+    using ring = spsc_ring<int, std::uint64_t, A>;
+    memory<ring, 2> shared;
+    std::optional<typename ring::producer> producer;
+    std::optional<typename ring::consumer> consumer;
+
+    void before() {
+        const auto made = ring::create(shared.bytes(), 2, 5);
+        producer.emplace(made->claim_producer(writer).value());
+        consumer.emplace(made->claim_consumer(reader).value());
+        check(producer->try_push(1) == push_result::pushed);
+    }
+    void thread(unsigned index) {
+        if (index == 0) {
+            const auto free = producer->reserve(1);
+            if (!free.empty()) free[0].write(2);
+            (void)producer->available_capacity();
+            producer->commit(free.size());
+            check(shared.header.published.load(relaxed) == (producer->corrupt() ? 6 : 7));
+            const auto filled = consumer->peek(1);
+            check(filled.size() == 1);
+            shared.header.published.store(99, relaxed);
+            check(consumer->size() == 0 && consumer->corrupt());
+            consumer->consume(1);
+            check(shared.header.published.load(relaxed) == 99);
+        } else {
+            shared.header.consumed.store(99, relaxed);
+        }
+    }
+    void after() { check(shared.header.consumed.load(relaxed) == 99); }
+};
+
 /// A producer that lies about where it is.
 template <class A>
 struct hostile_producer {
@@ -691,6 +727,7 @@ const bool added = [] {
     add<consumer_taken_over>("spsc_ring", "spsc_ring_consumer_taken_over");
     add<geometry_rewritten>("spsc_ring", "spsc_ring_geometry_rewritten");
     add<hostile_consumer>("spsc_ring", "spsc_ring_hostile_consumer");
+    add<hostile_consumer_in_place>("spsc_ring", "spsc_ring_hostile_consumer_in_place");
     add<hostile_producer>("spsc_ring", "spsc_ring_hostile_producer");
     add<raw_concurrent>("spsc_ring", "spsc_ring_raw_concurrent");
     add<raw_wraparound>("spsc_ring", "spsc_ring_raw_wraparound");
