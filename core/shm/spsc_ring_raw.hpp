@@ -14,6 +14,7 @@
 #include <shm/peer_id.hpp>
 #include <shm/region.hpp>
 #include <shm/shm_safe.hpp>
+#include <shm/spsc_ring_header.hpp>
 #include <shm/std_atomics.hpp>
 
 namespace shm {
@@ -35,44 +36,6 @@ struct ring_status {
     peer_id consumer;
     bool reported_corrupt;  // some endpoint says so; a diagnosis, not evidence
 };
-
-/// The first 192 bytes of a ring. The three words at 0, 64 and 128 lie where the Rust crate `shm-primitives` has them.
-template <class Position = std::uint64_t, atomics_layer Atomics = std_atomics>
-struct spsc_ring_header {
-    template <class T>
-    using atomic = typename Atomics::template atomic<T>;
-    template <class T>
-    using cell = typename Atomics::template cell<T>;
-
-    static constexpr std::uint64_t magic_value = 0x31676e6972737073;  // "spsring1" in memory, little-endian
-    static constexpr std::uint32_t current_version = 1;
-    enum : std::uint32_t { state_none = 0, state_initialising = 1, state_ready = 2 };
-    enum : std::uint32_t { corrupt_by_producer = 1, corrupt_by_consumer = 2 };
-
-    alignas(cache_line_bytes) atomic<Position> published;    //   0  items ever published; the producer's to write
-    alignas(cache_line_bytes) atomic<Position> consumed;     //  64  items ever consumed; the consumer's to write
-    alignas(cache_line_bytes) cell<std::uint32_t> capacity;  // 128  in items, a power of two
-    atomic<std::uint32_t> state;                             // 132  0 nothing, 1 being initialised, 2 ready
-    cell<std::uint64_t> magic;                               // 136
-    cell<std::uint32_t> layout_version;                      // 144
-    cell<std::uint32_t> element_size;                        // 148  in bytes
-    cell<std::uint32_t> element_alignment;                   // 152  in bytes
-    atomic<std::uint32_t> reported_corrupt;                  // 156  bits of the ends that met nonsense
-    cell<std::uint64_t> layout_hash;                         // 160
-    atomic<std::uint64_t> producer_claim;                    // 168  peer_id::word(), 0 when nobody
-    atomic<std::uint64_t> consumer_claim;                    // 176
-    cell<std::uint64_t> reserved;                            // 184  zero
-};
-
-static_assert(sizeof(spsc_ring_header<>) == 192 && alignof(spsc_ring_header<>) == 64);
-static_assert(offsetof(spsc_ring_header<>, published) == 0 && offsetof(spsc_ring_header<>, consumed) == 64);
-static_assert(offsetof(spsc_ring_header<>, capacity) == 128 && offsetof(spsc_ring_header<>, state) == 132);
-static_assert(offsetof(spsc_ring_header<>, magic) == 136 && offsetof(spsc_ring_header<>, layout_version) == 144);
-static_assert(offsetof(spsc_ring_header<>, element_size) == 148);
-static_assert(offsetof(spsc_ring_header<>, element_alignment) == 152);
-static_assert(offsetof(spsc_ring_header<>, reported_corrupt) == 156);
-static_assert(offsetof(spsc_ring_header<>, layout_hash) == 160 && offsetof(spsc_ring_header<>, producer_claim) == 168);
-static_assert(offsetof(spsc_ring_header<>, consumer_claim) == 176 && offsetof(spsc_ring_header<>, reserved) == 184);
 
 /// A queue of T from one producer to one consumer, over a header and slots that the caller owns and vouches for.
 /// `spsc_ring` is the same ring placed in a region, with its roles enforced: prefer it.
