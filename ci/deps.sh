@@ -7,7 +7,7 @@ packages=(
     g++ clang cmake ninja-build make git                               # the build
     libgtest-dev librapidcheck-dev relacy-dev libbenchmark-dev         # the proofs
     libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev              # the tools and examples
-    binutils python3 shellcheck                                        # the lints
+    binutils patch python3 shellcheck                                  # the lints and planted mistakes
 )
 clang_packages() { echo "clang-$1" "clang-format-$1" "clang-tidy-$1" "libclang-rt-$1-dev"; }
 
