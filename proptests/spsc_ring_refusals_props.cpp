@@ -40,24 +40,24 @@ using ring_u64 = spsc_ring<std::uint64_t>;
 class refusals : public testing::Test {
 protected:
     static constexpr std::size_t needed = header_bytes + 16 * sizeof(std::uint64_t);
-    guarded_bytes bytes{needed};
-    const shm::region whole = bytes.region();
-    const shm::region read_only{bytes.data(), needed, shm::access::read_only};
+    guarded_bytes bytes_{needed};
+    const shm::region whole_ = bytes_.region();
+    const shm::region read_only_{bytes_.data(), needed, shm::access::read_only};
 
     template <class Word>
     void set(std::size_t offset, Word value) {
-        std::memcpy(bytes.data() + offset, &value, sizeof(Word));
+        std::memcpy(bytes_.data() + offset, &value, sizeof(Word));
     }
 };
 
 TEST_F(refusals, create_wants_a_region_aligned_to_a_line) {
-    expect_refused(ring_u64::create({bytes.data() + 8, needed - 8}, 8), {fault_kind::misaligned, 64, 8},
+    expect_refused(ring_u64::create({bytes_.data() + 8, needed - 8}, 8), {fault_kind::misaligned, 64, 8},
                    "address: expected a multiple of 64 bytes, found one that is 8 more");
 }
 
 TEST_F(refusals, create_wants_room_for_all_slots) {
     for (const std::size_t size : {std::size_t{0}, std::size_t{100}, header_bytes, needed - 1})
-        expect_refused(ring_u64::create({bytes.data(), size}, 16), {fault_kind::too_small, needed, size},
+        expect_refused(ring_u64::create({bytes_.data(), size}, 16), {fault_kind::too_small, needed, size},
                        "region size in bytes: expected at least 320, found " + std::to_string(size));
 }
 
@@ -65,18 +65,18 @@ TEST_F(refusals, create_says_that_no_region_can_hold_a_size_that_overflows) {
     constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
     EXPECT_EQ(ring_u64::required_size(most / 8), most);
     EXPECT_EQ(ring_u64::required_size((most - header_bytes) / 8), (most - header_bytes) / 8 * 8 + header_bytes);
-    expect_refused(ring_u64::create(whole, std::size_t{1} << 63), {fault_kind::too_small, most, needed},
+    expect_refused(ring_u64::create(whole_, std::size_t{1} << 63), {fault_kind::too_small, most, needed},
                    "region size in bytes: expected at least 18446744073709551615, found 320");
 }
 
 TEST_F(refusals, create_wants_to_write) {
-    expect_refused(ring_u64::create(read_only, 16), {fault_kind::access_denied, 1, 0},
+    expect_refused(ring_u64::create(read_only_, 16), {fault_kind::access_denied, 1, 0},
                    "creator: expected a writable mapping, found a read-only one");
 }
 
 TEST_F(refusals, create_wants_a_capacity_that_is_a_power_of_two_and_that_positions_can_count) {
     for (const std::size_t capacity : {0u, 3u, 6u, 15u})
-        expect_refused(ring_u64::create(whole, capacity), {fault_kind::capacity, std::uint64_t{1} << 31, capacity},
+        expect_refused(ring_u64::create(whole_, capacity), {fault_kind::capacity, std::uint64_t{1} << 31, capacity},
                        "capacity: expected a power of two up to 2147483648, found " + std::to_string(capacity));
     guarded_bytes larger{header_bytes + 256};
     using narrow = spsc_ring<std::uint8_t, std::uint8_t>;
@@ -90,18 +90,18 @@ TEST_F(refusals, create_wants_an_element_whose_size_the_header_can_hold) {
         std::uint8_t bytes[std::uint64_t{1} << 32];
     };
     using ring = spsc_ring_raw<four_gib>;
-    auto* const never_touched = reinterpret_cast<ring::slot*>(bytes.data() + header_bytes);
-    expect_refused(ring::create(**whole.get<ring::header>(), {never_touched, 1}),
+    auto* const never_touched = reinterpret_cast<ring::slot*>(bytes_.data() + header_bytes);
+    expect_refused(ring::create(**whole_.get<ring::header>(), {never_touched, 1}),
                    {fault_kind::element_size, 4294967295, 4294967296},
                    "element size: expected 4294967295 bytes, found 4294967296");
 }
 
 TEST_F(refusals, create_finds_what_somebody_has_created_or_begun) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    expect_refused(ring_u64::create(whole, 16), {fault_kind::already_created, 0, 2},
+    ASSERT_TRUE(ring_u64::create(whole_, 16).has_value());
+    expect_refused(ring_u64::create(whole_, 16), {fault_kind::already_created, 0, 2},
                    "init state: expected 0 (nothing there), found 2 (ready)");
     set(132, std::uint32_t{1});
-    expect_refused(ring_u64::create(whole, 16), {fault_kind::already_created, 0, 1},
+    expect_refused(ring_u64::create(whole_, 16), {fault_kind::already_created, 0, 1},
                    "init state: expected 0 (nothing there), found 1 (being initialised)");
 }
 
@@ -118,45 +118,45 @@ TEST_F(refusals, of_two_creators_one_is_refused) {
 }
 
 TEST_F(refusals, attach_wants_a_region_aligned_to_a_line) {
-    expect_refused(ring_u64::attach({bytes.data() + 16, needed - 16}), {fault_kind::misaligned, 64, 16},
+    expect_refused(ring_u64::attach({bytes_.data() + 16, needed - 16}), {fault_kind::misaligned, 64, 16},
                    "address: expected a multiple of 64 bytes, found one that is 16 more");
 }
 
 TEST_F(refusals, attach_wants_room_for_the_header) {
     for (const std::size_t size : {std::size_t{0}, header_bytes - 1})
-        expect_refused(ring_u64::attach({bytes.data(), size}), {fault_kind::too_small, header_bytes, size},
+        expect_refused(ring_u64::attach({bytes_.data(), size}), {fault_kind::too_small, header_bytes, size},
                        "region size in bytes: expected at least 192, found " + std::to_string(size));
 }
 
 TEST_F(refusals, attach_wants_room_for_all_slots) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    expect_refused(ring_u64::attach({bytes.data(), needed - 1}), {fault_kind::too_small, 16, 15},
+    ASSERT_TRUE(ring_u64::create(whole_, 16).has_value());
+    expect_refused(ring_u64::attach({bytes_.data(), needed - 1}), {fault_kind::too_small, 16, 15},
                    "slots: expected at least 16, found 15");
 }
 
 TEST_F(refusals, attach_without_a_deadline_looks_once) {
-    expect_refused(ring_u64::attach(whole), {fault_kind::not_ready, 2, 0},
+    expect_refused(ring_u64::attach(whole_), {fault_kind::not_ready, 2, 0},
                    "init state: expected 2 (ready), found 0 (nothing there)");
 }
 
 TEST_F(refusals, attach_waits_to_its_deadline_for_a_creator_that_has_died) {
     set(132, std::uint32_t{1});
     const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{20};
-    expect_refused(ring_u64::attach(whole, until), {fault_kind::not_ready, 2, 1},
+    expect_refused(ring_u64::attach(whole_, until), {fault_kind::not_ready, 2, 1},
                    "init state: expected 2 (ready), found 1 (being initialised)");
     EXPECT_GE(std::chrono::steady_clock::now(), until);
 }
 
 TEST_F(refusals, attach_waits_for_a_creator_that_finishes) {
-    std::thread creator{[&] { EXPECT_TRUE(ring_u64::create(whole, 16).has_value()); }};
-    const auto ring = ring_u64::attach(whole, std::chrono::steady_clock::now() + std::chrono::minutes{1});
+    std::thread creator{[&] { EXPECT_TRUE(ring_u64::create(whole_, 16).has_value()); }};
+    const auto ring = ring_u64::attach(whole_, std::chrono::steady_clock::now() + std::chrono::minutes{1});
     creator.join();
     ASSERT_TRUE(ring.has_value()) << ring.error().sentence();
     EXPECT_EQ(ring->capacity(), 16u);
 }
 
 TEST_F(refusals, attach_wants_the_very_layout) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
+    ASSERT_TRUE(ring_u64::create(whole_, 16).has_value());
     struct other_value {
         std::size_t offset;
         std::uint64_t value;
@@ -186,23 +186,23 @@ TEST_F(refusals, attach_wants_the_very_layout) {
              other_value{128, 32, 4, {fault_kind::too_small, 32, 16}, "slots: expected at least 32, found 16"},
          }) {
         std::array<std::byte, 8> before;
-        std::memcpy(before.data(), bytes.data() + offset, value_bytes);
-        std::memcpy(bytes.data() + offset, &value, value_bytes);
-        expect_refused(ring_u64::attach(whole), expected, sentence);
-        std::memcpy(bytes.data() + offset, before.data(), value_bytes);
-        ASSERT_TRUE(ring_u64::attach(whole).has_value());
+        std::memcpy(before.data(), bytes_.data() + offset, value_bytes);
+        std::memcpy(bytes_.data() + offset, &value, value_bytes);
+        expect_refused(ring_u64::attach(whole_), expected, sentence);
+        std::memcpy(bytes_.data() + offset, before.data(), value_bytes);
+        ASSERT_TRUE(ring_u64::attach(whole_).has_value());
     }
 }
 
 TEST_F(refusals, attach_wants_the_very_element) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    expect_refused(spsc_ring<forty_eight_bytes>::attach(whole), {fault_kind::element_size, 48, 8},
+    ASSERT_TRUE(ring_u64::create(whole_, 16).has_value());
+    expect_refused(spsc_ring<forty_eight_bytes>::attach(whole_), {fault_kind::element_size, 48, 8},
                    "element size: expected 48 bytes, found 8");
     using eight_bytes = std::array<std::uint8_t, 8>;
-    expect_refused(spsc_ring<eight_bytes>::attach(whole), {fault_kind::element_alignment, 1, 8},
+    expect_refused(spsc_ring<eight_bytes>::attach(whole_), {fault_kind::element_alignment, 1, 8},
                    "element alignment: expected 1 bytes, found 8");
     using narrow = spsc_ring<std::uint64_t, std::uint32_t>;
-    const auto refused = narrow::attach(whole);
+    const auto refused = narrow::attach(whole_);
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(refused.error(),
               (fault{fault_kind::layout_hash, spsc_ring_raw<std::uint64_t, std::uint32_t>::layout_hash(),
@@ -210,8 +210,8 @@ TEST_F(refusals, attach_wants_the_very_element) {
 }
 
 TEST_F(refusals, claims_want_to_write) {
-    ASSERT_TRUE(ring_u64::create(whole, 16).has_value());
-    const auto observer = ring_u64::attach(read_only).value();
+    ASSERT_TRUE(ring_u64::create(whole_, 16).has_value());
+    const auto observer = ring_u64::attach(read_only_).value();
     EXPECT_EQ(observer.size_approx(), 0u);
     const fault denied{fault_kind::access_denied, 1, 0};
     expect_refused(observer.claim_producer({1, 1}), denied,
@@ -222,7 +222,7 @@ TEST_F(refusals, claims_want_to_write) {
 }
 
 TEST_F(refusals, claims_want_an_identity) {
-    const auto ring = ring_u64::create(whole, 16).value();
+    const auto ring = ring_u64::create(whole_, 16).value();
     const fault nobody{fault_kind::peer_id, 1, 0};
     expect_refused(ring.claim_producer({0, 5}), nobody, "producer role: expected an id of at least 1, found 0");
     expect_refused(ring.claim_consumer({0, 5}), nobody, "consumer role: expected an id of at least 1, found 0");
@@ -231,12 +231,12 @@ TEST_F(refusals, claims_want_an_identity) {
 }
 
 TEST_F(refusals, a_role_is_held_once) {
-    const auto ring = ring_u64::create(whole, 16).value();
+    const auto ring = ring_u64::create(whole_, 16).value();
     {
         const auto producer = ring.claim_producer({7, 9}).value();
         expect_refused(ring.claim_producer({1, 1}), {fault_kind::busy, 0, (peer_id{7, 9}.word())},
                        "producer role: expected nobody, found peer 7 (incarnation 9)");
-        expect_refused(ring_u64::attach(whole).value().claim_producer({7, 9}),
+        expect_refused(ring_u64::attach(whole_).value().claim_producer({7, 9}),
                        {fault_kind::busy, 0, (peer_id{7, 9}.word())},
                        "producer role: expected nobody, found peer 7 (incarnation 9)");
         EXPECT_TRUE(ring.claim_consumer({7, 9}).has_value());
@@ -249,7 +249,7 @@ TEST_F(refusals, a_role_is_held_once) {
 }
 
 TEST_F(refusals, claims_want_positions_that_belong_together) {
-    const auto ring = ring_u64::create(whole, 16).value();
+    const auto ring = ring_u64::create(whole_, 16).value();
     set(published_offset, std::uint64_t{117});
     set(consumed_offset, std::uint64_t{100});
     const fault apart{fault_kind::positions, 16, 17};

@@ -424,16 +424,16 @@ void expect_success(pid_t child, const char* whose) {
 class processes : public testing::TestWithParam<medium> {
 protected:
     static constexpr std::uint32_t capacity = 64;
-    const std::uint64_t first = just_below_the_wrap(capacity);
-    const shared_bytes bytes{GetParam(), ring::required_size(capacity)};
-    const ring shared = ring::create(bytes.region(), capacity, first).value();
-    std::minstd_rand random{7};
+    const std::uint64_t first_ = just_below_the_wrap(capacity);
+    const shared_bytes bytes_{GetParam(), ring::required_size(capacity)};
+    const ring shared_ = ring::create(bytes_.region(), capacity, first_).value();
+    std::minstd_rand random_{7};
 
     [[nodiscard]] static int rounds() { return static_cast<int>(std::max<std::int64_t>(seconds_for_all() / 200ms, 1)); }
 
-    void SetUp() override { ASSERT_GT(first, std::uint64_t{1} << 63); }
-    [[nodiscard]] std::uint64_t published() const { return shared.status().published - first; }
-    [[nodiscard]] std::uint64_t consumed() const { return shared.status().consumed - first; }
+    void SetUp() override { ASSERT_GT(first_, std::uint64_t{1} << 63); }
+    [[nodiscard]] std::uint64_t published() const { return shared_.status().published - first_; }
+    [[nodiscard]] std::uint64_t consumed() const { return shared_.status().consumed - first_; }
 };
 INSTANTIATE_TEST_SUITE_P(, processes, testing::Values(medium::file, medium::memfd), [](const auto& test) {
     return test.param == medium::file ? "over_a_file" : "over_sealed_memory";
@@ -442,36 +442,36 @@ INSTANTIATE_TEST_SUITE_P(, processes, testing::Values(medium::file, medium::memf
 TEST_P(processes, get_every_item_in_order) {
     const auto count = static_cast<std::uint64_t>(seconds_for_all() / 1ms) * 100;
     const pid_t producer = in_a_child([&] {
-        const auto mine = bytes.attach();
+        const auto mine = bytes_.attach();
         return produce(ring::attach(mine.region()).value(), count, way::mixed) ? 0 : 1;
     });
     const pid_t consumer = in_a_child([&] {
-        const auto mine = bytes.attach();
+        const auto mine = bytes_.attach();
         return consume(ring::attach(mine.region()).value(), count, way::mixed) ? 0 : 1;
     });
     expect_success(producer, "the producer");
     expect_success(consumer, "the consumer");
     EXPECT_EQ(published(), count);
     EXPECT_EQ(consumed(), count);
-    EXPECT_FALSE(shared.status().reported_corrupt);
-    EXPECT_FALSE(shared.status().producer.valid());
-    EXPECT_FALSE(shared.status().consumer.valid());
+    EXPECT_FALSE(shared_.status().reported_corrupt);
+    EXPECT_FALSE(shared_.status().producer.valid());
+    EXPECT_FALSE(shared_.status().consumer.valid());
 }
 
 TEST_P(processes, lose_nothing_when_the_producer_is_killed) {
     const auto me = shm::this_process().value();
-    auto consumer = shared.claim_consumer(me).value();
+    auto consumer = shared_.claim_consumer(me).value();
     chooser choose{way::mixed, 5};
     checker check;
     const auto pop = [&] { return pop_some(consumer, choose, [&](const item& found) { check(found); }); };
     for (int round = 0; round < rounds(); ++round) {
         const pid_t child = in_a_child([&, how = ways[static_cast<std::size_t>(round) % ways.size()]] {
-            const auto mine = bytes.attach();
+            const auto mine = bytes_.attach();
             const auto its = ring::attach(mine.region()).value();
             auto producer = its.claim_producer(shm::this_process().value()).value();
             chooser child_choice{how, static_cast<std::uint32_t>(round + 1)};
             patience waiting;
-            for (std::uint64_t next = its.status().published - first;;) {
+            for (std::uint64_t next = its.status().published - first_;;) {
                 const std::size_t pushed = push_some(producer, child_choice, next, [](std::uint64_t sequence) {
                     std::this_thread::yield();  // a good moment to be killed, on a single core too
                     return item::number(sequence);
@@ -484,7 +484,7 @@ TEST_P(processes, lose_nothing_when_the_producer_is_killed) {
             }
         });
         patience waiting;
-        for (const std::uint64_t enough = check.next() + 1 + random() % 3000; check.next() < enough;) {
+        for (const std::uint64_t enough = check.next() + 1 + random_() % 3000; check.next() < enough;) {
             if (pop() != 0)
                 waiting.progress();
             else
@@ -494,8 +494,8 @@ TEST_P(processes, lose_nothing_when_the_producer_is_killed) {
         const auto ended = shm::reap(child).value();
         ASSERT_TRUE(WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGKILL) << ended.status;
 
-        ASSERT_EQ(shared.claim_producer(me).error().what, shm::fault_kind::busy);
-        auto producer = shared.take_over_producer(me, ended.proof).value();
+        ASSERT_EQ(shared_.claim_producer(me).error().what, shm::fault_kind::busy);
+        auto producer = shared_.take_over_producer(me, ended.proof).value();
         while (pop() != 0) {
         }
         ASSERT_EQ(check.next(), published()) << "what a dead producer has published is all there";
@@ -527,7 +527,7 @@ private:
 
 TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_consumer_is_killed) {
     const auto me = shm::this_process().value();
-    auto producer = shared.claim_producer(me).value();
+    auto producer = shared_.claim_producer(me).value();
     chooser choose{way::mixed, 6};
     const shared_word seen;  // the child has dealt with so many items
     std::uint64_t next = 0;
@@ -536,12 +536,12 @@ TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_consumer_is_kill
         const way how = ways[static_cast<std::size_t>(round) % 3];
         (*seen).store(consumed(), std::memory_order_relaxed);
         const pid_t child = in_a_child([&] {
-            const auto mine = bytes.attach();
+            const auto mine = bytes_.attach();
             const auto its = ring::attach(mine.region()).value();
             auto consumer = its.claim_consumer(shm::this_process().value()).value();
             chooser child_choice{how, static_cast<std::uint32_t>(round + 1)};
             patience waiting;
-            checker check{its.status().consumed - first};
+            checker check{its.status().consumed - first_};
             while (check.wrong() == 0) {
                 const auto popped = pop_some(consumer, child_choice, [&](const item& found) {
                     check(found);
@@ -556,11 +556,11 @@ TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_consumer_is_kill
             return 1;
         });
         patience waiting;
-        while (!shared.status().consumer.valid()) ASSERT_TRUE(waiting.wait()) << "no consumer in a minute";
-        const auto watch = shm::process_watch::open(shared.status().consumer).value();
+        while (!shared_.status().consumer.valid()) ASSERT_TRUE(waiting.wait()) << "no consumer in a minute";
+        const auto watch = shm::process_watch::open(shared_.status().consumer).value();
         ASSERT_EQ(watch.wait().error().what, shm::fault_kind::not_dead);
         // Killed while it has something to do: the ring is as good as full until the last moment.
-        for (const std::uint64_t enough = next + capacity + random() % 1000; next < enough;) {
+        for (const std::uint64_t enough = next + capacity + random_() % 1000; next < enough;) {
             const std::size_t pushed = push_some(producer, choose, next);
             next += pushed;
             if (pushed != 0)
@@ -571,9 +571,9 @@ TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_consumer_is_kill
         ASSERT_EQ(kill(child, SIGKILL), 0);
         const auto dead = watch.wait(steady_clock::now() + 1min).value();
 
-        ASSERT_EQ(shared.claim_consumer(me).error().what, shm::fault_kind::busy);
+        ASSERT_EQ(shared_.claim_consumer(me).error().what, shm::fault_kind::busy);
         const std::uint64_t resumed_at = consumed();
-        auto consumer = shared.take_over_consumer(me, dead).value();
+        auto consumer = shared_.take_over_consumer(me, dead).value();
         if (how == way::in_place) {
             ASSERT_LE(resumed_at, *seen) << "consumed what nobody has seen";
             ASSERT_LE(*seen, resumed_at + largest_batch) << "redelivered more than was peeked";
