@@ -117,8 +117,11 @@ std::string trace_page(const entry& scenario, const recording& execution, const 
     }
     return fmt::format(
         R"(<!doctype html><meta charset='utf-8'><title>{0}</title>
+<style>body {{ font: 15px sans-serif; margin: 24px; background: #fff; color: #222 }}</style>
+<h2>{0}: {1}</h2>
+<p>Must always hold: {2}.</p>
+<svg xmlns='http://www.w3.org/2000/svg' width='{3}' height='{4}'>
 <style>
-body {{ font: 15px sans-serif; margin: 24px; background: #fff; color: #222 }}
 text {{ font: 12px monospace; fill: #222 }}
 .lane {{ font-weight: bold; font-size: 14px }}
 rect {{ rx: 4; stroke: #888; fill: #eef4ff }}
@@ -128,9 +131,6 @@ rect {{ rx: 4; stroke: #888; fill: #eef4ff }}
 path {{ fill: none; stroke: #2a7; stroke-width: 1.5 }}
 .stale {{ stroke: #c22; stroke-dasharray: 5 3 }}
 </style>
-<h2>{0}: {1}</h2>
-<p>Must always hold: {2}.</p>
-<svg width='{3}' height='{4}'>
 <defs><marker id='tip' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' orient='auto'>
 <path d='M0 0 8 4 0 8z' style='fill:#555;stroke:none'/></marker></defs>
 {5}</svg>
