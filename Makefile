@@ -10,7 +10,7 @@ ARGS ?=
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test model-check check mutants tsan asan bench lint install clean tools
+.PHONY: help deps demo test model-check orders check mutants tsan asan bench lint install clean tools
 
 help:
 	@echo "usage: make TARGET"
@@ -33,7 +33,11 @@ test: tools ## properties, examples, every model, lints: a few minutes
 
 model-check: tools ## every interleaving; ARGS="--help" lists the options
 	$(call configure_and_build,model-check)
-	build/model-check/models/model-check $(ARGS)
+	build/model-check/models/model-check --compare-orders docs/orders.md $(ARGS)
+
+orders: tools ## write docs/orders.md: each memory order, and the scenario that fails without it
+	$(call configure_and_build,model-check)
+	build/model-check/models/model-check --write-orders docs/orders.md
 
 check: tools ## the proofs of one primitive, in seconds: NAME=spsc_ring
 	@test -f "core/shm/$(NAME).hpp" || { echo "make check NAME=x: there is no core/shm/$(NAME).hpp" >&2; exit 2; }
