@@ -146,51 +146,51 @@ protected:
     void SetUp() override {
         std::string name = fs::temp_directory_path() / "send_file_test-XXXXXX";
         ASSERT_NE(mkdtemp(name.data()), nullptr);
-        directory = name;
-        source = directory / "source";
-        target = directory / "target";
+        directory_ = name;
+        source_ = directory_ / "source";
+        target_ = directory_ / "target";
         ASSERT_EQ(setenv("TMPDIR", name.c_str(), 1), 0);          // what send_file forgets to remove is seen here
         ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);  // a consumer without its parent becomes our child
     }
     void TearDown() override {
         unsetenv("TMPDIR");
-        fs::remove_all(directory);
+        fs::remove_all(directory_);
     }
 
     void make_source(std::size_t size_bytes) const {
         std::mt19937 random{static_cast<std::uint32_t>(size_bytes)};
         std::string bytes(size_bytes, '\0');
         std::generate(bytes.begin(), bytes.end(), [&] { return static_cast<char>(random()); });
-        std::ofstream{source, std::ios::binary} << bytes;
+        std::ofstream{source_, std::ios::binary} << bytes;
     }
     void make_endless_source() const {
-        const std::ofstream empty{source};
-        fs::resize_file(source, endless);
+        const std::ofstream empty{source_};
+        fs::resize_file(source_, endless);
     }
 
     /// The names in the directory: what was there, and what was left.
     [[nodiscard]] std::vector<std::string> names() const {
         std::vector<std::string> found;
-        for (const auto& entry : fs::directory_iterator{directory}) found.push_back(entry.path().filename());
+        for (const auto& entry : fs::directory_iterator{directory_}) found.push_back(entry.path().filename());
         std::sort(found.begin(), found.end());
         return found;
     }
     [[nodiscard]] bool something_written(pid_t consumer) const {
         std::error_code none;
-        const auto size = fs::file_size(target.string() + ".partial-" + std::to_string(consumer), none);
+        const auto size = fs::file_size(target_.string() + ".partial-" + std::to_string(consumer), none);
         return !none && size > 0;
     }
 
-    fs::path directory;
-    fs::path source;
-    fs::path target;
-    const std::vector<std::string> only_source{"source"};
+    fs::path directory_;
+    fs::path source_;
+    fs::path target_;
+    const std::vector<std::string> only_source_{"source"};
 };
 
 class send_file_over : public send_file, public testing::WithParamInterface<const char*> {
 protected:
     [[nodiscard]] std::vector<std::string> arguments() const {
-        std::vector<std::string> all{source, "--to", target, "--rounds", "0", "--verbose"};
+        std::vector<std::string> all{source_, "--to", target_, "--rounds", "0", "--verbose"};
         if (GetParam() == std::string{"pipe"}) all.emplace_back("--pipe");
         return all;
     }
@@ -205,7 +205,7 @@ TEST_P(send_file_over, FilesOfAnySizeArriveWhole) {
         make_source(size);
         running sending{arguments()};
         EXPECT_EQ(sending.finish(), 0) << sending.everything();
-        EXPECT_TRUE(contents(source) == contents(target)) << "of " << size << " bytes";
+        EXPECT_TRUE(contents(source_) == contents(target_)) << "of " << size << " bytes";
         EXPECT_TRUE(
             says(sending.everything(), "producer .* SHA-256 ([0-9a-f]{64})\n(.*\n)*consumer .* SHA-256 \\1\n") ||
             says(sending.everything(), "consumer .* SHA-256 ([0-9a-f]{64})\n(.*\n)*producer .* SHA-256 \\1\n"))
@@ -222,7 +222,7 @@ TEST_P(send_file_over, ConsumerKilledAtOnceIsSaidByTheProducer) {
     EXPECT_EQ(sending.finish(), peer_died);
     EXPECT_TRUE(says(sending.everything(), "the consumer \\(process [0-9]+\\) died after [0-9]+ of 68719 MB\n"))
         << sending.output;
-    EXPECT_EQ(names(), only_source);
+    EXPECT_EQ(names(), only_source_);
 }
 
 TEST_P(send_file_over, ConsumerKilledInTheMiddleIsSaidByTheProducer) {
@@ -234,7 +234,7 @@ TEST_P(send_file_over, ConsumerKilledInTheMiddleIsSaidByTheProducer) {
     EXPECT_EQ(sending.finish(), peer_died);
     EXPECT_TRUE(says(sending.everything(), "the consumer \\(process [0-9]+\\) died after [0-9]+ of 68719 MB\n"))
         << sending.output;
-    EXPECT_EQ(names(), only_source);
+    EXPECT_EQ(names(), only_source_);
 }
 
 TEST_P(send_file_over, ProducerKilledInTheMiddleIsSaidByTheConsumer) {
@@ -251,7 +251,7 @@ TEST_P(send_file_over, ProducerKilledInTheMiddleIsSaidByTheConsumer) {
         EXPECT_TRUE(
             says(sending.everything(), "the producer \\(process " + producer + "\\) died after [0-9]+ of 68719 MB\n"))
             << sending.output;
-        EXPECT_EQ(names(), only_source);
+        EXPECT_EQ(names(), only_source_);
     }
 }
 
@@ -264,18 +264,18 @@ TEST_P(send_file_over, ProducerKilledAtOnceLeavesNothing) {
     EXPECT_EQ(ended(std::exchange(sending.pid, sending.consumer)), -SIGKILL);
     EXPECT_EQ(sending.finish(), peer_died);
     EXPECT_TRUE(says(sending.everything(), "the producer \\(process " + producer + "\\) died ")) << sending.output;
-    EXPECT_EQ(names(), only_source);
+    EXPECT_EQ(names(), only_source_);
 }
 
 // Nobody reads from the FIFO until the file has changed, so the transfer cannot be over before.
 TEST_P(send_file_over, FileThatChangesMeanwhileIsRefused) {
-    ASSERT_EQ(mkfifo(target.c_str(), 0600), 0);
+    ASSERT_EQ(mkfifo(target_.c_str(), 0600), 0);
     for (const std::uintmax_t new_size : {std::uintmax_t{1'000'000}, std::uintmax_t{3'000'000}}) {
         make_source(2'000'000);
-        const shm::unique_fd fifo{open(target.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+        const shm::unique_fd fifo{open(target_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
         running sending{arguments()};
         sending.await_pids();
-        fs::resize_file(source, new_size);
+        fs::resize_file(source_, new_size);
         EXPECT_TRUE(becomes([&] {
             std::array<char, 4096> ignored{};
             while (read(fifo.get(), ignored.data(), ignored.size()) > 0) {
@@ -293,7 +293,7 @@ TEST_P(send_file_over, FileThatChangesMeanwhileIsRefused) {
 
 TEST_P(send_file_over, FullDeviceIsSaidOnce) {
     make_source(2'000'000);
-    target = "/dev/full";
+    target_ = "/dev/full";
     running sending{arguments()};
     EXPECT_EQ(sending.finish(), 1);
     EXPECT_TRUE(says(sending.everything(), "send_file: cannot write /dev/full: No space left on device\n$"))
@@ -306,23 +306,23 @@ TEST_P(send_file_over, FileSizeLimitLeavesNoHalfFile) {
     running sending{arguments(), -1, 1'000'000};
     EXPECT_EQ(sending.finish(), 1);
     EXPECT_TRUE(says(sending.everything(), "send_file: cannot write .*target: File too large\n")) << sending.output;
-    EXPECT_EQ(names(), only_source);
+    EXPECT_EQ(names(), only_source_);
 }
 
 TEST_P(send_file_over, WhatIsNotWrittenLeavesTheOldFileAlone) {
     make_source(4'000'000);
-    std::ofstream{target} << "old";
+    std::ofstream{target_} << "old";
     running sending{arguments(), -1, 1'000'000};
     EXPECT_EQ(sending.finish(), 1);
-    EXPECT_EQ(contents(target), "old");
+    EXPECT_EQ(contents(target_), "old");
 }
 
 TEST_F(send_file, SourcesThatCannotBeSent) {
-    ASSERT_EQ(mkfifo((directory / "fifo").c_str(), 0600), 0);
+    ASSERT_EQ(mkfifo((directory_ / "fifo").c_str(), 0600), 0);
     const std::vector<std::pair<fs::path, std::string>> cases{
-        {directory / "none", "cannot read .*none: No such file or directory"},
-        {directory, "expected a regular file, found a directory"},
-        {directory / "fifo", "expected a regular file, found a FIFO"},
+        {directory_ / "none", "cannot read .*none: No such file or directory"},
+        {directory_, "expected a regular file, found a directory"},
+        {directory_ / "fifo", "expected a regular file, found a FIFO"},
     };
     for (const auto& [path, sentence] : cases) {
         running sending{{path}};
@@ -335,16 +335,16 @@ TEST_F(send_file, SourcesThatCannotBeSent) {
 TEST_F(send_file, TargetsThatCannotBeWritten) {
     make_source(1'000'000);
     const std::vector<std::pair<fs::path, std::string>> cases{
-        {directory / "none" / "target", "No such file or directory"},
-        {directory, "Is a directory"},
-        {source / "target", "Not a directory"},
+        {directory_ / "none" / "target", "No such file or directory"},
+        {directory_, "Is a directory"},
+        {source_ / "target", "Not a directory"},
     };
     for (const auto& [path, sentence] : cases) {
-        running sending{{source, "--to", path, "--rounds", "0", "--quiet"}};
+        running sending{{source_, "--to", path, "--rounds", "0", "--quiet"}};
         EXPECT_EQ(sending.finish(), 1);
         EXPECT_TRUE(says(sending.everything(), "^send_file: cannot write .*: " + sentence + "\n$")) << sending.output;
     }
-    EXPECT_EQ(names(), only_source);
+    EXPECT_EQ(names(), only_source_);
 }
 
 TEST_F(send_file, ComparesAndLeavesNothing) {
@@ -379,7 +379,7 @@ protected:
     using ring = shm::spsc_ring<chunk>;
 
     void expect_refusal(int descriptor, const std::string& sentence) const {
-        running consuming{{"--consume-fd", "3", "--to", target}, descriptor};
+        running consuming{{"--consume-fd", "3", "--to", target_}, descriptor};
         EXPECT_EQ(consuming.finish(), 1);
         EXPECT_TRUE(says(consuming.everything(), "^send_file: " + sentence + "\n$")) << consuming.output;
         EXPECT_TRUE(names().empty());
@@ -435,7 +435,7 @@ TEST_F(send_file_consumer, RefusesNonsenseThatComesLater) {
     const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
     auto made = ring::create(memory.region(), 4).value();
     const auto producer = made.claim_producer(shm::this_process().value()).value();
-    running consuming{{"--consume-fd", "3", "--to", target}, memory.fd()};
+    running consuming{{"--consume-fd", "3", "--to", target_}, memory.fd()};
     EXPECT_TRUE(becomes([&] { return made.status().consumer.valid(); }));
     (**memory.region().get<ring::header>()).published = 1000;
     EXPECT_EQ(consuming.finish(), 1);
