@@ -294,6 +294,42 @@ struct spurious_failure {
 };
 
 template <class A>
+struct weak_exchange_may_fail_twice {
+    static constexpr unsigned threads = 1;
+    static constexpr const char* holds = "of two weak compare-exchanges that find what they expect one succeeds";
+    typename A::template atomic<int> x{0};
+    void before() {}
+    void thread(unsigned) {
+        int expected = 0;
+        bool done = x.compare_exchange_weak(expected, 1, relaxed, relaxed);
+        if (!done) done = x.compare_exchange_weak(expected, 1, relaxed, relaxed);
+        check(done);
+    }
+    void after() {}
+};
+
+/// The failure acquires what its own word carries, not what was read of others before.
+template <class A>
+struct exchange_failure_acquires_its_word_alone {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "a failure that acquires is an acquire fence";
+    typename A::template cell<int> data;
+    typename A::template atomic<int> flag{0}, other{0};
+    void before() {}
+    void thread(unsigned index) {
+        if (index == 0) {
+            data.write(1);
+            flag.store(1, release);
+        } else if (flag.load(relaxed) == 1) {
+            int expected = 7;
+            (void)other.compare_exchange_strong(expected, 2, relaxed, acquire);
+            check(data.read() == 1);
+        }
+    }
+    void after() {}
+};
+
+template <class A>
 struct failed_exchange_reads_stale {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "a compare-exchange that fails has read the newest value";
@@ -480,6 +516,8 @@ const bool added = [] {
     forbidden<exchange_passing<relaxed, acquire, false>::litmus>("exchange_failure_acquires");
     allowed<exchange_passing<relaxed, acquire, true>::litmus>("exchange_failure_acquires_success_does_not");
     forbidden<exchange_passing<release, acquire, false>::litmus>("exchange_release_failure_acquires");
+    forbidden<exchange_passing<acq_rel, seq_cst, false>::litmus>("exchange_acq_rel_failure_seq_cst");
+    allowed<exchange_failure_acquires_its_word_alone>("exchange_failure_acquires_its_word_alone");
     allowed<spurious_failure<true>::litmus>("weak_exchange_may_fail");
     forbidden<spurious_failure<false>::litmus>("strong_exchange_does_not_fail");
     forbidden<release_sequence<true>::litmus>("release_sequence");
@@ -488,6 +526,7 @@ const bool added = [] {
     forbidden<death<false>::litmus>("death_stops_a_thread");
     allowed<death<true>::litmus>("death_may_come_in_between");
     // What no engine that keeps program order shows, or what this one is known not to show.
+    allowed<weak_exchange_may_fail_twice>("weak_exchange_may_fail_twice");
     allowed<load_buffering<2>::litmus>("load_buffering");
     allowed<load_buffering<3>::litmus>("load_buffering_3");
     allowed<s_shape<relaxed, relaxed>::litmus>("s_shape");

@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <orders.hpp>
 #include <set>
 #include <sstream>
@@ -133,7 +134,9 @@ row judge(const entry& scenario, const search& how, const outcome& result) {
         judged.judged = v;
         judged.says = std::move(says);
     };
-    if (!result.failed && !result.exhausted) {
+    if (result.broken) {
+        decide(verdict::fail, "FAIL: " + result.why);
+    } else if (!result.failed && !result.exhausted) {
         decide(verdict::incomplete, "INCOMPLETE");
     } else if (!scenario.is_litmus()) {
         if (result.failed) decide(verdict::fail, "FAIL");
@@ -184,10 +187,15 @@ public:
         const auto& report = orders.emplace_back(weaken_every_order(
             family_, chosen.seconds, [](const std::string& tried) { line.show("without its order: " + tried); }));
         line.clear();
-        if (report.gave_up) ADD_FAILURE() << family_ << ": INCOMPLETE: a search of a weakening ran out of time";
-        for (const weakening& w : report.weakenings)
-            if (w.killer == nullptr)
-                ADD_FAILURE() << w.token() << " " << w.of.comment << ": NOT NEEDED by any scenario";
+        if (!report.unsound.empty())
+            ADD_FAILURE() << report.unsound << " does not pass as written, so no weakening says anything";
+        for (const weakening& w : report.weakenings) {
+            if (w.killer != nullptr) continue;
+            ADD_FAILURE() << w.token() << " " << w.of.comment << ": "
+                          << (!w.broken.empty() ? w.broken
+                              : w.gave_up       ? "INCOMPLETE: a search ran out of time"
+                                                : "NOT NEEDED by any scenario");
+        }
         for (const auto& where : report.never_executed)
             ADD_FAILURE() << where << ": no scenario executes this ordered operation";
     }
@@ -224,7 +232,8 @@ void print_table() {
     fmt::print("{:<{}}  threads  engine  executions  search       seconds  verdict\n", "scenario", width);
     for (const row& r : rows)
         fmt::print("{:<{}}  {:>7}  {:<6}  {:>10}  {:<9}  {:>9.2f}  {}\n", r.scenario->full_name(), width,
-                   r.scenario->threads, engine_name(), r.result.executions, in_words(r.how), r.result.seconds, r.says);
+                   r.scenario->threads, engine_name(), r.result.executions,
+                   r.judged == verdict::incomplete ? "cut off" : in_words(r.how), r.result.seconds, r.says);
     for (const orders_report& report : orders) {
         const auto killed = std::count_if(report.weakenings.begin(), report.weakenings.end(),
                                           [](const weakening& w) { return w.killer != nullptr; });
@@ -237,18 +246,33 @@ void print_table() {
         "at most n preemptions. sampled: that many at random. The litmus rows say what the engine cannot see.\n");
 }
 
-/// One hash over all that a verdict depends on, so that a report can be told from a stale one.
-std::string content_hash() {
-    namespace fs = std::filesystem;
-    const fs::path root{SHM_SOURCE_DIR};
+namespace fs = std::filesystem;
+const fs::path root{SHM_SOURCE_DIR};
+
+/// All that a verdict depends on.
+std::vector<fs::path> sources() {
     std::vector<fs::path> files;
     for (const char* folder : {"core", "atomics", "models"})
         for (const auto& found : fs::recursive_directory_iterator{root / folder})
-            if (found.is_regular_file()) files.push_back(found.path());
+            if (const auto kind = found.path().extension(); kind == ".hpp" || kind == ".cpp")
+                files.push_back(found.path());
     std::sort(files.begin(), files.end());
+    return files;
+}
+
+/// A source that has changed since this program was built, which would then speak of code that it has not run.
+std::optional<fs::path> newer_source() {
+    const auto built = fs::last_write_time("/proc/self/exe");
+    for (const auto& file : sources())
+        if (fs::last_write_time(file) > built) return file;
+    return std::nullopt;
+}
+
+/// One hash over the sources, so that a report can be told from one of other code.
+std::string content_hash() {
     const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
     EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-    for (const auto& path : files) {
+    for (const auto& path : sources()) {
         std::ostringstream content;
         content << fs::relative(path, root).generic_string() << '\n' << std::ifstream{path}.rdbuf();
         const std::string bytes = content.str();
@@ -270,7 +294,7 @@ nlohmann::ordered_json as_json() {
                                        {"scenario", r.scenario->full_name()},
                                        {"holds", r.scenario->holds},
                                        {"threads", r.scenario->threads},
-                                       {"search", in_words(r.how)},
+                                       {"search", r.judged == verdict::incomplete ? "cut off" : in_words(r.how)},
                                        {"executions", r.result.executions},
                                        {"redundant", r.result.redundant},
                                        {"exhausted", r.result.exhausted},
@@ -331,7 +355,7 @@ int replay_token(const std::string& token) {
             return wrong_usage;
     }
     try {
-        if (parts[2] != "-") weaken(parts[2], sites_of(found->family, chosen.seconds));
+        if (parts[2] != "-") weaken(parts[2], sites_of(found->family, chosen.seconds).sites);
         outcome result;
         fmt::print("{}", explain(*found, how, token, parts[3], result));
         fmt::print("\n{}\n", result.failed ? "FAIL, as the token promised" : "PASS: this execution does not fail");
@@ -349,22 +373,28 @@ int conclude() {
         any_incomplete = any_incomplete || r.judged == verdict::incomplete;
     }
     for (const orders_report& report : orders) {
-        for (const weakening& w : report.weakenings) any_failed = any_failed || w.killer == nullptr;
-        any_failed = any_failed || !report.never_executed.empty();
-        any_incomplete = any_incomplete || report.gave_up;
+        for (const weakening& w : report.weakenings) {
+            const bool cut_off = w.killer == nullptr && w.gave_up && w.broken.empty();
+            any_incomplete = any_incomplete || cut_off;
+            any_failed = any_failed || (w.killer == nullptr && !cut_off);
+        }
+        any_failed = any_failed || !report.never_executed.empty() || !report.unsound.empty();
     }
     if (!chosen.json.empty() && !write_file(chosen.json, as_json().dump(2) + "\n")) any_failed = true;
     const bool sharded = std::getenv("GTEST_TOTAL_SHARDS") != nullptr;
-    if (!orders.empty() && !sharded) {
-        const std::string page = as_markdown(orders);
-        if (!chosen.write_orders.empty() && !write_file(chosen.write_orders, page)) any_failed = true;
-        if (!chosen.compare_orders.empty() && !chosen.only.empty()) {
-            fmt::print("{}: not compared, because --only leaves scenarios out\n", chosen.compare_orders);
-        } else if (!chosen.compare_orders.empty() && read_file(chosen.compare_orders) != page) {
-            fmt::print("{}: expected what this run found, found another text; `make orders` writes it\n",
-                       chosen.compare_orders);
-            any_failed = true;
-        }
+    const bool whole = !orders.empty() && chosen.only.empty() && !sharded;
+    const std::string page = as_markdown(orders);
+    for (const std::string& asked : {chosen.write_orders, chosen.compare_orders})
+        if (!asked.empty() && !whole) fmt::print("{}: left alone, because not all scenarios ran\n", asked);
+    if (whole && !chosen.write_orders.empty() && !write_file(chosen.write_orders, page)) any_failed = true;
+    if (whole && !chosen.compare_orders.empty() && read_file(chosen.compare_orders) != page) {
+        fmt::print("{}: expected what this run found, found another text; `make orders` writes it\n",
+                   chosen.compare_orders);
+        any_failed = true;
+    }
+    if (rows.empty() && orders.empty()) {
+        fmt::print("nothing ran{}\n", sharded ? " in this shard" : "");
+        return sharded ? passed : wrong_usage;
     }
     return any_failed ? failed : any_incomplete ? incomplete : passed;
 }
@@ -394,6 +424,11 @@ int run(int argc, char** argv) {
     } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? passed : wrong_usage;
     }
+    if (const auto newer = newer_source()) {
+        fmt::print(stderr, "model-check: expected to be newer than its sources, found that {} is: build it again\n",
+                   newer->string());
+        return wrong_usage;
+    }
     if (!chosen.replay.empty()) return replay_token(chosen.replay);
     if (chosen.list) {
         for (const entry& scenario : scenarios())
@@ -411,7 +446,8 @@ int run(int argc, char** argv) {
     print_table();
     const int verdict = conclude();
     if (verdict == passed && broken != 0) return failed;
-    fmt::print("{}\n", verdict == passed ? "PASS" : verdict == failed ? "FAIL" : "INCOMPLETE");
+    if (verdict != wrong_usage)
+        fmt::print("{}\n", verdict == passed ? "PASS" : verdict == failed ? "FAIL" : "INCOMPLETE");
     return verdict;
 }
 

@@ -78,11 +78,17 @@ const char* operation_of(op kind) {
 
 }  // namespace
 
-std::vector<named_site> sites_of(const std::string& family, double seconds_each) {
+known_sites sites_of(const std::string& family, double seconds_each) {
+    known_sites known;
     sites.seen.clear();
     sites.weakening = false;
-    for (const entry* scenario : searched_completely(family)) (void)explore(*scenario, complete_search(seconds_each));
-    return name_sites();
+    for (const entry* scenario : searched_completely(family)) {
+        const auto as_written = explore(*scenario, complete_search(seconds_each));
+        if (known.unsound.empty() && (as_written.failed || !as_written.exhausted))
+            known.unsound = scenario->full_name();
+    }
+    known.sites = name_sites();
+    return known;
 }
 
 void weaken(const std::string& token, const std::vector<named_site>& known) {
@@ -90,7 +96,7 @@ void weaken(const std::string& token, const std::vector<named_site>& known) {
     if (token.empty()) return;
     for (const named_site& s : known)
         for (const auto order : one_step_weaker(s.where.kind, s.where.order))
-            if (token == weakening{s, order, nullptr, {}}.token()) {
+            if (token == weakening{s, order, nullptr, {}, false, {}}.token()) {
                 sites.weakened = key_of(s.where.at, s.where.kind);
                 sites.weakened_to = order;
                 sites.weakening = true;
@@ -101,27 +107,31 @@ void weaken(const std::string& token, const std::vector<named_site>& known) {
 
 orders_report weaken_every_order(const std::string& family, double seconds_each,
                                  const std::function<void(const std::string&)>& tell) {
-    orders_report report{family, {}, {}, {}, false};
+    orders_report report{family, {}, {}, {}, {}};
     const auto known = sites_of(family, seconds_each);
-    report.never_executed = never_executed(known);
-    for (const named_site& s : known) {
+    report.unsound = known.unsound;
+    if (!report.unsound.empty()) return report;
+    report.never_executed = never_executed(known.sites);
+    for (const named_site& s : known.sites) {
         const auto weaker = one_step_weaker(s.where.kind, s.where.order);
         if (weaker.empty()) report.relaxed.push_back(s);
         for (const auto order : weaker) {
-            weakening& tried = report.weakenings.emplace_back(weakening{s, order, nullptr, {}});
+            weakening& tried = report.weakenings.emplace_back(weakening{s, order, nullptr, {}, false, {}});
             if (tell) tell(tried.token());
-            weaken(tried.token(), known);
+            weaken(tried.token(), known.sites);
             for (const entry* scenario : searched_completely(family)) {
-                tried.how = explore(*scenario, complete_search(seconds_each));
-                if (tried.how.failed) {
+                const auto result = explore(*scenario, complete_search(seconds_each));
+                if (result.broken) tried.broken = scenario->full_name() + ": " + result.why;
+                if (result.failed && !result.broken) {
                     tried.killer = scenario;
+                    tried.how = result;
                     break;
                 }
-                report.gave_up = report.gave_up || !tried.how.exhausted;
+                tried.gave_up = tried.gave_up || (!result.failed && !result.exhausted);
             }
         }
     }
-    weaken({}, known);
+    weaken({}, known.sites);
     return report;
 }
 

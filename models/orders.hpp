@@ -23,6 +23,8 @@ struct weakening {
     std::memory_order to;
     const entry* killer = nullptr;  // the first scenario that fails without the order; null: none does
     outcome how;
+    bool gave_up = false;  // some search ran out of time
+    std::string broken;    // a scenario that failed for a reason that says nothing
 
     /// "spsc_ring_raw::producer::try_push#2=relaxed", as in a replay token.
     [[nodiscard]] std::string token() const { return of.name() + "=" + name_of(to); }
@@ -33,15 +35,20 @@ struct orders_report {
     std::vector<weakening> weakenings;
     std::vector<named_site> relaxed;
     std::vector<std::string> never_executed;  // ordered lines of the same files that no scenario reaches
-    bool gave_up = false;                     // some search ran out of time
+    std::string unsound;                      // a scenario that fails, or is not searched to its end, as written
 };
 
 /// Runs the complete searches of a family once as written, to meet its sites, and once for each weakening.
 [[nodiscard]] orders_report weaken_every_order(const std::string& family, double seconds_each,
                                                const std::function<void(const std::string&)>& tell);
 
-/// The sites of the library that the family's scenarios execute, in the order of the source.
-[[nodiscard]] std::vector<named_site> sites_of(const std::string& family, double seconds_each);
+/// The sites of the library that the family's scenarios execute, in the order of the source; and the first scenario, if
+/// any, that does not pass as written: then no weakening says anything.
+struct known_sites {
+    std::vector<named_site> sites;
+    std::string unsound;
+};
+[[nodiscard]] known_sites sites_of(const std::string& family, double seconds_each);
 
 /// Makes the weakening that `token` names take effect; an empty token makes all orders as written again. Throws
 /// std::invalid_argument when there is no such site.

@@ -26,6 +26,7 @@ struct search {
 
 struct outcome {
     bool failed = false;
+    bool broken = false;     // and it says nothing: the scenario or the engine is at fault, not the code under test
     bool exhausted = false;  // the search ran out of executions, not of time
     std::uint64_t executions = 0;
     std::uint64_t redundant = 0;  // of these: cut short as a repetition of another

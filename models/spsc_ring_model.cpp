@@ -133,7 +133,7 @@ struct attach_while_created {
         }
         const auto attached = ring::attach(shared.bytes(), Form == form::waits ? deadline::max() : deadline{});
         if (!attached) {
-            check(attached.error().what == fault_kind::not_ready);
+            check(Form == form::tries && attached.error().what == fault_kind::not_ready);
             return;
         }
         check(attached->capacity() == 1);
@@ -601,6 +601,61 @@ struct hostile_consumer {
     }
 };
 
+/// A peer that writes anything into any word, twice, so that a lie can be taken back.
+template <class A>
+struct hostile_words {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds =
+        "whatever is written into the header, no operation leaves the slots or its counts";
+    using ring = spsc_ring<int, std::uint64_t, A>;
+    memory<ring, 4> shared;
+    std::optional<typename ring::producer> producer;
+    std::optional<typename ring::consumer> consumer;
+
+    void before() {
+        const auto made = ring::create(shared.bytes(), 2);
+        producer.emplace(made->claim_producer(writer).value());
+        consumer.emplace(made->claim_consumer(reader).value());
+        check(producer->try_push(1) == push_result::pushed);
+    }
+    void thread(unsigned index) {
+        if (index == 0) {
+            const std::array<int, 3> items{2, 3, 4};
+            check(producer->try_push_n(items) <= 2);
+            auto free = producer->reserve(4);
+            check(free.size() <= 2);
+            for (auto& slot : free) slot.write(5);
+            producer->commit(free.size());
+            std::array<int, 3> popped{};
+            check(consumer->try_pop_n(popped) <= 2);
+            const auto filled = consumer->peek(4);
+            check(filled.size() <= 2);
+            for (const auto& slot : filled) (void)slot.read();
+            consumer->consume(filled.size());
+            check(producer->available_capacity() <= 2 && consumer->size() <= 2);
+            producer.reset();
+            consumer.reset();
+        } else {
+            shared.slots[2].write(-1);
+            shared.slots[3].write(-1);
+            constexpr std::uint64_t values[] = {0, 1, 3, ~0ULL};
+            for (int twice = 0; twice < 2; ++twice) {
+                const auto value = values[choose(std::size(values))];
+                switch (choose(5)) {
+                    case 0: shared.header.published.store(value, relaxed); break;
+                    case 1: shared.header.consumed.store(value, relaxed); break;
+                    case 2: shared.header.producer_claim.store(value, relaxed); break;
+                    case 3: shared.header.consumer_claim.store(value, relaxed); break;
+                    default: shared.header.state.store(static_cast<std::uint32_t>(value), relaxed); break;
+                }
+            }
+        }
+    }
+    void after() {
+        if (const auto attached = ring::attach(shared.bytes())) check(attached->status().size <= 2);
+    }
+};
+
 /// The lie is met after the reserve: the commit must not count on what the reserve saw.
 template <class A>
 struct hostile_consumer_in_place {
@@ -727,6 +782,7 @@ const bool added = [] {
     add<consumer_taken_over>("spsc_ring", "spsc_ring_consumer_taken_over");
     add<geometry_rewritten>("spsc_ring", "spsc_ring_geometry_rewritten");
     add<hostile_consumer>("spsc_ring", "spsc_ring_hostile_consumer");
+    add<hostile_words>("spsc_ring", "spsc_ring_hostile_words");
     add<hostile_consumer_in_place>("spsc_ring", "spsc_ring_hostile_consumer_in_place");
     add<hostile_producer>("spsc_ring", "spsc_ring_hostile_producer");
     add<raw_concurrent>("spsc_ring", "spsc_ring_raw_concurrent");

@@ -28,7 +28,8 @@ std::string text_of(const event& step, const recording& execution) {
     text += step.what;
     if (!step.order.empty()) text += "  " + step.order + edge_of(step);
     if (!step.what.starts_with("load")) return text;
-    text += step.reads_from < 0 ? "  initial" : fmt::format("  from {}", step.reads_from + 1);
+    text += step.reads_from < 0 ? "  initial"
+                                : fmt::format("  from {}{}", step.reads_from + 1, step.ambiguous ? " or earlier" : "");
     if (step.stale != 0) text += fmt::format(" ({} {} stale)", step.stale, step.stale == 1 ? "store" : "stores");
     return text;
 }

@@ -9,6 +9,7 @@
 #include <source_location>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct site {
 
 /// Where a site is, for finding it again: by line and column, whatever the template it was instantiated from.
 struct site_key {
-    const char* file;
+    std::string_view file;
     std::uint32_t line, column;
     op kind;
     friend auto operator<=>(const site_key&, const site_key&) = default;
@@ -77,11 +78,12 @@ enum class phase : std::uint8_t { before, threads, after };
 struct event {
     phase when;
     unsigned thread;
-    const void* object;   // null for a fence or a pause
-    std::string what;     // "store 1", "load 0", "compare-exchange 0 -> 5 fails"
-    std::string order;    // empty for plain accesses
-    int reads_from = -1;  // the event that wrote what was read; -1: the initial value
-    unsigned stale = 0;   // how many newer stores there were
+    const void* object;      // null for a fence or a pause
+    std::string what;        // "store 1", "load 0", "compare-exchange 0 -> 5 fails"
+    std::string order;       // empty for plain accesses
+    int reads_from = -1;     // the newest event that wrote the value that was read; -1: the initial one
+    unsigned stale = 0;      // how many newer stores there were
+    bool ambiguous = false;  // an older store wrote the same value: it may have been that one
     std::source_location at;
 };
 
@@ -100,15 +102,24 @@ struct recording {
     void wrote(const void* object, std::string value, bool initially = false) {
         history[object].push_back({std::move(value), initially ? -1 : static_cast<int>(events.size())});
     }
-    /// Which event wrote `value`, the newest such, and how many stores came after it.
-    [[nodiscard]] std::pair<int, unsigned> source_of(const void* object, const std::string& value) const {
-        const auto found = history.find(object);
-        if (found == history.end()) return {-1, 0};
-        const auto& versions = found->second;
-        for (std::size_t age = 0; age < versions.size(); ++age)
-            if (const auto& v = versions[versions.size() - 1 - age]; v.value == value)
-                return {v.written_by, static_cast<unsigned>(age)};
-        return {-1, 0};
+    /// Engines tell values, not stores: the newest store of `value` is named, and whether there was another.
+    struct source {
+        int event = -1;
+        unsigned stale = 0;
+        bool ambiguous = false;
+    };
+    [[nodiscard]] source source_of(const void* object, const std::string& value) const {
+        source found;
+        unsigned matches = 0;
+        const auto known = history.find(object);
+        if (known == history.end()) return found;
+        const auto& versions = known->second;
+        for (std::size_t age = 0; age < versions.size(); ++age) {
+            const version& v = versions[versions.size() - 1 - age];
+            if (v.value == value && matches++ == 0) found = {v.written_by, static_cast<unsigned>(age), false};
+        }
+        found.ambiguous = matches > 1;
+        return found;
     }
 };
 inline recording* recorder = nullptr;  // null but while an execution is replayed

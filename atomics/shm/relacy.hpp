@@ -8,7 +8,6 @@
 
 #include <cassert>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
@@ -93,15 +92,14 @@ inline void delete_guarded_fiber(fiber_t& fiber) {
 #endif
 
 namespace shm::relacy {
+inline const char* failed_self_check = "";
+
 /// On a simulated thread a broken self-check fails the scenario; elsewhere it is thrown.
 [[noreturn]] inline void self_check_failed(const char* condition, const char* file, int line) {
-    static char what[256];
-    std::snprintf(what, sizeof what,
-                  "Relacy's self-check (%s) at %s:%d: most often a scenario that is not deterministic", condition, file,
-                  line);
+    failed_self_check = condition;
     if (rl::context::is_instance() && rl::ctx().threadx_ != nullptr)
-        rl::ctx().fail_test(what, rl::test_result_inconsistent_test_suite,
+        rl::ctx().fail_test(condition, rl::test_result_inconsistent_test_suite,
                             rl::debug_info("", file, static_cast<unsigned>(line)));
-    throw std::logic_error(what);
+    throw std::logic_error(condition);
 }
 }  // namespace shm::relacy
