@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <shm/memfd_region.hpp>
 #include <shm/proof_of_death.hpp>
 #include <shm/role.hpp>
 #include <shm/spsc_ring.hpp>
@@ -234,6 +235,22 @@ private:
     std::size_t size_bytes_;
     void* bytes_;
 };
+
+TEST(roles_of_a_ring, stay_with_the_process_that_took_them) {
+    auto memory = shm::memfd_region::create(shm::spsc_ring<int>::required_size(2)).value();
+    const auto ring = shm::spsc_ring<int>::create(memory.region(), 2).value();
+    std::optional producer{ring.claim_producer({1, 1}).value()};
+    const pid_t child = fork();
+    if (child == 0) {
+        producer.reset();
+        _exit(0);
+    }
+    ASSERT_GT(child, 0);
+    EXPECT_EQ(shm::reap(child).value().status, 0);
+    EXPECT_EQ(ring.status().producer, (shm::peer_id{1, 1})) << "the child has given up its parent's role";
+    producer.reset();
+    EXPECT_FALSE(ring.status().producer.valid());
+}
 
 TEST(roles_of_a_ring, are_taken_over_from_a_dead_process_where_it_left_off) {
     const shared_bytes bytes{ring_u64::required_size(8)};

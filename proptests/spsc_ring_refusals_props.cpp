@@ -9,6 +9,7 @@
 #include <limits>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <shm/spsc_ring.hpp>
 
@@ -261,6 +262,26 @@ TEST_F(refusals, claims_want_positions_that_belong_together) {
     EXPECT_EQ(ring.size_approx(), 16u);
     set(published_offset, std::uint64_t{116});
     EXPECT_TRUE(ring.claim_producer({1, 1}).has_value());
+}
+
+TEST_F(refusals, what_was_moved_from_is_no_second_end) {
+    const auto ring = ring_u64::create(whole_, 16).value();
+    auto producer = ring.claim_producer({1, 1}).value();
+    auto consumer = ring.claim_consumer({2, 1}).value();
+    ASSERT_EQ(producer.try_push(1), shm::push_result::pushed);
+    auto new_producer = std::move(producer);
+    auto new_consumer = std::move(consumer);
+    // NOLINTBEGIN(bugprone-use-after-move): that is the point
+    EXPECT_EQ(producer.try_push(2), shm::push_result::corrupt);
+    EXPECT_EQ(producer.try_push_n(std::array<std::uint64_t, 2>{2, 3}), 0u);
+    EXPECT_TRUE(producer.reserve(1).empty());
+    EXPECT_FALSE(consumer.try_pop().has_value());
+    EXPECT_TRUE(consumer.peek(1).empty());
+    // NOLINTEND(bugprone-use-after-move)
+    EXPECT_EQ(new_producer.try_push(4), shm::push_result::pushed);
+    EXPECT_EQ(new_consumer.try_pop(), 1u);
+    EXPECT_EQ(new_consumer.try_pop(), 4u);
+    EXPECT_FALSE(ring.status().reported_corrupt);
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ inline namespace v1 {
 /// Refuses `system_call` or `access_denied` when /proc cannot be read.
 [[nodiscard]] result<peer_id> this_process() noexcept;
 
-/// Who vouches for a death: the kernel in proof_of_death.cpp; in a model, the scenario that stages it.
+/// Who vouches for a death: the kernel in proof_of_death.cpp; in a model, the scenario that stages it. A program that
+/// specialises it otherwise forges proofs: it can, but not by accident.
 template <class Who>
 class death_witness;
 

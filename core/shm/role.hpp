@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdint>
 #include <utility>
@@ -18,6 +20,7 @@ inline namespace v1 {
 /// Shape      one 64-bit word: peer_id::word() of the holder, 0 when nobody holds it
 /// Edges      [hand-over]  claim word, from giving up to claim:  all that the last holder read and wrote in the role
 /// Refuses    claim: `peer_id`, `busy`. take_over: `peer_id`, `not_holder`
+/// Fork       the role stays with the process that took it: a child's copy gives nothing up
 /// Crash      the word keeps the dead peer's id until somebody takes over with a proof of its death
 /// Trust      crash-prone peers. A hostile one can write the word and so let a second holder in or lock all out; what a
 ///            role guards stays memory-safe without it
@@ -50,23 +53,25 @@ public:
         return role{word, me};
     }
 
-    role(role&& other) noexcept : word_{std::exchange(other.word_, nullptr)}, me_{other.me_} {}
+    role(role&& other) noexcept
+        : word_{std::exchange(other.word_, nullptr)}, me_{other.me_}, process_{other.process_} {}
     role& operator=(role&& other) noexcept {
         if (this != &other) {
             give_up();
             word_ = std::exchange(other.word_, nullptr);
             me_ = other.me_;
+            process_ = other.process_;
         }
         return *this;
     }
     ~role() { give_up(); }
 
 private:
-    role(claim_word& word, peer_id me) noexcept : word_{&word}, me_{me} {}
+    role(claim_word& word, peer_id me) noexcept : word_{&word}, me_{me}, process_{::getpid()} {}
 
     // Exchanged, not stored: a peer that was taken for dead must not throw out its successor.
     void give_up() noexcept {
-        if (word_ == nullptr) return;
+        if (word_ == nullptr || process_ != ::getpid()) return;
         std::uint64_t holder = me_.word();
         word_->compare_exchange_strong(holder, 0, release,  // [hand-over]
                                        relaxed);            // no longer ours: nothing to give up
@@ -75,6 +80,7 @@ private:
 
     claim_word* word_;
     peer_id me_;
+    pid_t process_;  // that took the role
 };
 
 }  // namespace v1

@@ -27,7 +27,9 @@ inline namespace v1 {
 /// Edges      those of spsc_ring_raw, and [hand-over] of role for the two claim words
 /// Refuses    create: `misaligned`, `too_small`, `access_denied`, and what spsc_ring_raw refuses. attach: `misaligned`,
 ///            `too_small`, and what spsc_ring_raw refuses. Claims: `access_denied`, `peer_id`, `busy`, `positions`;
-///            take-overs: `not_holder` in place of `busy`
+///            take-overs: `not_holder` in place of `busy`. After `positions` the role is nobody's
+/// Fork       a child must leave its copies of the ends alone: destroying them gives nothing up, using them is a second
+///            user of the role
 /// Crash      that of spsc_ring_raw; the dead peer's role is taken over with a proof of its death
 /// Trust      that of spsc_ring_raw. Claims bind peers that use them: not hostile ones, and not the Rust crate's
 /// Source     as spsc_ring_raw

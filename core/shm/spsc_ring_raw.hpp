@@ -58,7 +58,8 @@ struct ring_status {
 /// Trust      hostile: no write of a peer makes an endpoint touch anything but its slots, or loop. Geometry and own
 ///            positions are private after attach; the peer's position is read once per refresh and checked; nonsense
 ///            latches `corrupt`, and the endpoint then reports full or empty for ever. The items are as untrusted as
-///            their sender: `read` a slot once, do not parse it in place
+///            their sender: `read` a slot once, do not parse it in place, and let every bit pattern be a value of T (a bool's
+///            third value is undefined behaviour)
 /// Source     Lamport's queue (1977) with cached peer positions (FastForward, MCRingBuffer, rigtorp). Own positions are
 ///            never read back from the shared line either: reading one's own position costs a transfer of the line
 template <shared_value T, class Position = std::uint64_t, atomics_layer Atomics = std_atomics>
@@ -182,8 +183,18 @@ private:
 template <shared_value T, class Position, atomics_layer Atomics>
 class spsc_ring_raw<T, Position, Atomics>::producer {
 public:
-    producer(producer&&) noexcept = default;
-    producer& operator=(producer&&) noexcept = default;
+    /// What was moved from reports `corrupt`: two live ends would be two producers.
+    producer(producer&& other) noexcept { *this = std::move(other); }
+    producer& operator=(producer&& other) noexcept {
+        if (this == &other) return *this;
+        shared_ = other.shared_;
+        slots_ = other.slots_;
+        capacity_ = other.capacity_;
+        position_ = other.position_;
+        corrupt_ = std::exchange(other.corrupt_, true);
+        limit_ = std::exchange(other.limit_, other.position_);
+        return *this;
+    }
 
     /// Appends one item: `pushed`, `full`, or `corrupt`.
     [[nodiscard]] push_result try_push(const T& value) noexcept {
@@ -278,8 +289,18 @@ private:
 template <shared_value T, class Position, atomics_layer Atomics>
 class spsc_ring_raw<T, Position, Atomics>::consumer {
 public:
-    consumer(consumer&&) noexcept = default;
-    consumer& operator=(consumer&&) noexcept = default;
+    /// What was moved from reports `corrupt`: two live ends would be two consumers.
+    consumer(consumer&& other) noexcept { *this = std::move(other); }
+    consumer& operator=(consumer&& other) noexcept {
+        if (this == &other) return *this;
+        shared_ = other.shared_;
+        slots_ = other.slots_;
+        capacity_ = other.capacity_;
+        position_ = other.position_;
+        corrupt_ = std::exchange(other.corrupt_, true);
+        seen_ = std::exchange(other.seen_, other.position_);
+        return *this;
+    }
 
     /// Takes the oldest item, or nothing when there is none.
     [[nodiscard]] std::optional<T> try_pop() noexcept {
