@@ -23,28 +23,35 @@ prepare() {
     mkdir -p "$tree"
     git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- |
         tar --extract --directory "$tree"
-    (cd "$tree" && cmake --preset model-check --log-level=WARNING && cmake --build --preset model-check) >"$work/tree$1.log" 2>&1 || {
+    # As written everything has to pass, or whatever is planted would seem to be found.
+    (
+        cd "$tree" && cmake --preset model-check --log-level=WARNING &&
+            cmake --build --preset model-check --target model-check && build/model-check/models/model-check --no-orders
+    ) >"$work/tree$1.log" 2>&1 || {
+        echo "mutants: the tree does not pass as it is:" >&2
         cat "$work/tree$1.log" >&2
         return 1
     }
 }
 
-# try TREE PATCH: writes "found|SURVIVED|..." and the finder to the patch's result file.
+# try TREE PATCH: says what became of the mistake, in the patch's result file too.
 try() {
     local tree=$work/tree$1 patch=$2 name verdict
+    local apply=(patch --directory "$tree" --strip 1 --fuzz 0 --no-backup-if-mismatch)
     name=$(basename "$patch" .patch)
-    if ! patch --directory "$tree" --strip 1 --forward --fuzz 0 --no-backup-if-mismatch <"$patch" >"$work/$name.log" 2>&1; then
-        git -C . ls-files -z -- core | tar --create --null --files-from=- | tar --extract --directory "$tree"
+    if ! "${apply[@]}" --forward --dry-run <"$patch" >"$work/$name.log" 2>&1; then
         verdict="DOES NOT APPLY"
-    elif ! cmake --build "$tree/build/model-check" --target model-check >>"$work/$name.log" 2>&1; then
-        verdict="DOES NOT COMPILE"
     else
-        "$tree/build/model-check/models/model-check" --no-orders --gtest_fail_fast >>"$work/$name.log" 2>&1 || true
-        verdict=$(awk '$NF == "FAIL" && NF > 3 { print "found by " $1 " (" $3 ")" }' "$work/$name.log" | head -n 1)
-        verdict=${verdict:-SURVIVED}
-    fi
-    if [[ $verdict != "DOES NOT APPLY" ]]; then
-        patch --directory "$tree" --strip 1 --reverse --fuzz 0 --no-backup-if-mismatch <"$patch" >>"$work/$name.log" 2>&1
+        "${apply[@]}" --forward <"$patch" >>"$work/$name.log" 2>&1
+        if ! cmake --build "$tree/build/model-check" --target model-check >>"$work/$name.log" 2>&1; then
+            verdict="DOES NOT COMPILE"
+        else
+            "$tree/build/model-check/models/model-check" --no-orders --gtest_fail_fast >>"$work/$name.log" 2>&1 || true
+            verdict=$(awk '$NF == "FAIL" && NF > 3 { print "found by " $1 " (" $3 ")"; exit }
+                           $NF == "INCOMPLETE" && NF > 3 { print "INCOMPLETE: " $1; exit }' "$work/$name.log")
+            verdict=${verdict:-SURVIVED}
+        fi
+        "${apply[@]}" --reverse <"$patch" >>"$work/$name.log" 2>&1
     fi
     printf '%-42s %s\n' "$name" "$verdict" | tee "$work/$name.result"
 }
