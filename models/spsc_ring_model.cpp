@@ -51,6 +51,20 @@ struct memory {
     region bytes() { return {this, sizeof *this}; }
 };
 
+/// A ring with both of its roles held.
+template <class Ring, std::size_t Capacity, std::size_t Slots = Capacity>
+struct ring_and_ends {
+    memory<Ring, Slots> shared;
+    std::optional<typename Ring::producer> producer;
+    std::optional<typename Ring::consumer> consumer;
+
+    void make(std::uint64_t first_position = 0) {
+        const auto made = Ring::create(shared.bytes(), Capacity, static_cast<typename Ring::position>(first_position));
+        producer.emplace(made->claim_producer(writer).value());
+        consumer.emplace(made->claim_consumer(reader).value());
+    }
+};
+
 /// What went in and what has come out: items are 1, 2, 3, ... in the order in which they are pushed.
 template <class Consumer>
 void drain(Consumer& consumer, int& popped, int pushed) {
@@ -64,41 +78,37 @@ template <class A, form Form, std::size_t Capacity, int Items, class Position, P
 struct transfer {
     static constexpr unsigned threads = 2;
     using ring = spsc_ring<int, Position, A>;
-    memory<ring, Capacity> shared;
-    std::optional<typename ring::producer> producer;
-    std::optional<typename ring::consumer> consumer;
+    ring_and_ends<ring, Capacity> ends;
     int pushed = 0, popped = 0;
 
     void before() {
-        const auto made = ring::create(shared.bytes(), Capacity, First);
-        producer.emplace(made->claim_producer(writer).value());
-        consumer.emplace(made->claim_consumer(reader).value());
+        ends.make(First);
         while (pushed < Before) {
-            check(producer->try_push(++pushed) == push_result::pushed);
-            check(consumer->try_pop() == ++popped);
+            check(ends.producer->try_push(++pushed) == push_result::pushed);
+            check(ends.consumer->try_pop() == ++popped);
         }
     }
     void thread(unsigned index) {
         if (index == 0) {
             for (int i = 0; i < Items; ++i) {
-                const auto push = [&] { return producer->try_push(pushed + 1) == push_result::pushed; };
+                const auto push = [&] { return ends.producer->try_push(pushed + 1) == push_result::pushed; };
                 if (!attempt<Form>(push)) return;
                 ++pushed;
             }
         } else {
             for (int i = 0; i < Items; ++i) {
                 std::optional<int> item;
-                const auto pop = [&] { return (item = consumer->try_pop()).has_value(); };
+                const auto pop = [&] { return (item = ends.consumer->try_pop()).has_value(); };
                 if (attempt<Form>(pop)) check(*item == ++popped);
             }
         }
     }
     void after() {
-        drain(*consumer, popped, pushed);
-        check(!producer->corrupt() && !consumer->corrupt());
-        check(producer->try_push(++pushed) == push_result::pushed);
-        check(producer->available_capacity() == Capacity - 1);
-        drain(*consumer, popped, pushed);
+        drain(*ends.consumer, popped, pushed);
+        check(!ends.producer->corrupt() && !ends.consumer->corrupt());
+        check(ends.producer->try_push(++pushed) == push_result::pushed);
+        check(ends.producer->available_capacity() == Capacity - 1);
+        drain(*ends.consumer, popped, pushed);
     }
 };
 
@@ -169,16 +179,12 @@ struct batch {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "a batch comes out whole or in parts, in order, with its contents";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 2> shared;
-    std::optional<typename ring::producer> producer;
-    std::optional<typename ring::consumer> consumer;
+    ring_and_ends<ring, 2> ends;
     int pushed = 0, popped = 0;
 
     void before() {
-        const auto made = ring::create(shared.bytes(), 2);
-        producer.emplace(made->claim_producer(writer).value());
-        consumer.emplace(made->claim_consumer(reader).value());
-        check(producer->try_push(++pushed) == push_result::pushed && consumer->try_pop() == ++popped);
+        ends.make();
+        check(ends.producer->try_push(++pushed) == push_result::pushed && ends.consumer->try_pop() == ++popped);
     }
     void thread(unsigned index) {
         constexpr int rounds = 3;
@@ -186,7 +192,7 @@ struct batch {
             for (int round = 0; round < rounds; ++round) {
                 const std::array<int, 2> items{pushed + 1, pushed + 2};
                 (void)attempt<Form>([&] {
-                    const std::size_t count = producer->try_push_n(items);
+                    const std::size_t count = ends.producer->try_push_n(items);
                     pushed += static_cast<int>(count);
                     return count != 0;
                 });
@@ -195,12 +201,12 @@ struct batch {
             for (int round = 0; round < rounds; ++round) {
                 std::array<int, 2> items{};
                 std::size_t count = 0;
-                (void)attempt<Form>([&] { return (count = consumer->try_pop_n(items)) != 0; });
+                (void)attempt<Form>([&] { return (count = ends.consumer->try_pop_n(items)) != 0; });
                 for (const int item : std::span{items}.first(count)) check(item == ++popped);
             }
         }
     }
-    void after() { drain(*consumer, popped, pushed); }
+    void after() { drain(*ends.consumer, popped, pushed); }
 };
 
 /// Slots filled and read where they lie; fewer committed and consumed than there were.
@@ -209,44 +215,40 @@ struct in_place {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "a slot belongs to one side until committed, to the other until consumed";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 2> shared;
-    std::optional<typename ring::producer> producer;
-    std::optional<typename ring::consumer> consumer;
+    ring_and_ends<ring, 2> ends;
     int pushed = 0, popped = 0;
 
     void before() {
-        const auto made = ring::create(shared.bytes(), 2);
-        producer.emplace(made->claim_producer(writer).value());
-        consumer.emplace(made->claim_consumer(reader).value());
-        check(producer->try_push(++pushed) == push_result::pushed && consumer->try_pop() == ++popped);
+        ends.make();
+        check(ends.producer->try_push(++pushed) == push_result::pushed && ends.consumer->try_pop() == ++popped);
     }
     void thread(unsigned index) {
         constexpr int rounds = 3;
         for (int round = 0; round < rounds; ++round) {
             if (index == 0) {
                 const auto fill = [&] {
-                    const auto free = producer->reserve(2);
+                    const auto free = ends.producer->reserve(2);
                     for (std::size_t i = 0; i < free.size(); ++i) free[i].write(pushed + 1 + static_cast<int>(i));
                     if (free.empty()) return false;
-                    producer->commit(1);
+                    ends.producer->commit(1);
                     ++pushed;
                     return true;
                 };
                 if (!attempt<Form>(fill)) return;
             } else {
                 (void)attempt<Form>([&] {
-                    const auto filled = consumer->peek(2);
+                    const auto filled = ends.consumer->peek(2);
                     for (std::size_t i = 0; i < filled.size(); ++i)
                         check(filled[i].read() == popped + 1 + static_cast<int>(i));
                     if (filled.empty()) return false;
-                    consumer->consume(1);
+                    ends.consumer->consume(1);
                     ++popped;
                     return true;
                 });
             }
         }
     }
-    void after() { drain(*consumer, popped, pushed); }
+    void after() { drain(*ends.consumer, popped, pushed); }
 };
 
 /// Two peers hold the producer's role one after the other.
@@ -336,25 +338,19 @@ struct observer {
     static constexpr unsigned threads = 3;
     static constexpr const char* holds = "an observer never sees a negative size, or one above the capacity";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 1> shared;
-    std::optional<typename ring::producer> producer;
-    std::optional<typename ring::consumer> consumer;
+    ring_and_ends<ring, 1> ends;
     int popped = 0;
 
-    void before() {
-        const auto made = ring::create(shared.bytes(), 1);
-        producer.emplace(made->claim_producer(writer).value());
-        consumer.emplace(made->claim_consumer(reader).value());
-    }
+    void before() { ends.make(); }
     void thread(unsigned index) {
         if (index == 0) {
-            (void)producer->try_push(1);
-            (void)producer->try_push(2);
+            (void)ends.producer->try_push(1);
+            (void)ends.producer->try_push(2);
         } else if (index == 1) {
             for (int i = 0; i < 2; ++i)
-                if (const auto item = consumer->try_pop()) check(*item == ++popped);
+                if (const auto item = ends.consumer->try_pop()) check(*item == ++popped);
         } else {
-            const auto seen = ring::attach(shared.bytes())->status();
+            const auto seen = ring::attach(ends.shared.bytes())->status();
             check(seen.published >= seen.consumed && seen.size <= 1);
             check(seen.producer == writer && seen.consumer == reader && !seen.reported_corrupt);
         }
@@ -536,34 +532,28 @@ struct geometry_rewritten {
     static constexpr unsigned threads = 3;
     static constexpr const char* holds = "after attach, nobody looks at the geometry again, or past the last slot";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 4> shared;
-    std::optional<typename ring::producer> producer;
-    std::optional<typename ring::consumer> consumer;
+    ring_and_ends<ring, 2, 4> ends;
     int pushed = 0, popped = 0;
 
-    void before() {
-        const auto made = ring::create(shared.bytes(), 2);
-        producer.emplace(made->claim_producer(writer).value());
-        consumer.emplace(made->claim_consumer(reader).value());
-    }
+    void before() { ends.make(); }
     void thread(unsigned index) {
         if (index == 0) {
             for (int i = 0; i < 3; ++i)
-                if (producer->try_push(pushed + 1) == push_result::pushed) ++pushed;
-            (void)producer->reserve(4);
+                if (ends.producer->try_push(pushed + 1) == push_result::pushed) ++pushed;
+            (void)ends.producer->reserve(4);
         } else if (index == 1) {
             for (int i = 0; i < 2; ++i)
-                if (const auto item = consumer->try_pop()) check(*item == ++popped);
-            (void)consumer->peek(4);
+                if (const auto item = ends.consumer->try_pop()) check(*item == ++popped);
+            (void)ends.consumer->peek(4);
         } else {
-            shared.header.capacity.write(4);
-            shared.header.element_size.write(0);
-            shared.header.magic.write(0);
-            shared.slots[2].write(-1);
-            shared.slots[3].write(-1);
+            ends.shared.header.capacity.write(4);
+            ends.shared.header.element_size.write(0);
+            ends.shared.header.magic.write(0);
+            ends.shared.slots[2].write(-1);
+            ends.shared.slots[3].write(-1);
         }
     }
-    void after() { drain(*consumer, popped, pushed); }
+    void after() { drain(*ends.consumer, popped, pushed); }
 };
 
 /// A consumer that lies about where it is.
@@ -608,51 +598,47 @@ struct hostile_words {
     static constexpr const char* holds =
         "whatever is written into the header, no operation leaves the slots or its counts";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 4> shared;
-    std::optional<typename ring::producer> producer;
-    std::optional<typename ring::consumer> consumer;
+    ring_and_ends<ring, 2, 4> ends;
 
     void before() {
-        const auto made = ring::create(shared.bytes(), 2);
-        producer.emplace(made->claim_producer(writer).value());
-        consumer.emplace(made->claim_consumer(reader).value());
-        check(producer->try_push(1) == push_result::pushed);
+        ends.make();
+        check(ends.producer->try_push(1) == push_result::pushed);
     }
     void thread(unsigned index) {
         if (index == 0) {
             const std::array<int, 3> items{2, 3, 4};
-            check(producer->try_push_n(items) <= 2);
-            auto free = producer->reserve(4);
+            check(ends.producer->try_push_n(items) <= 2);
+            auto free = ends.producer->reserve(4);
             check(free.size() <= 2);
             for (auto& slot : free) slot.write(5);
-            producer->commit(free.size());
+            ends.producer->commit(free.size());
             std::array<int, 3> popped{};
-            check(consumer->try_pop_n(popped) <= 2);
-            const auto filled = consumer->peek(4);
+            check(ends.consumer->try_pop_n(popped) <= 2);
+            const auto filled = ends.consumer->peek(4);
             check(filled.size() <= 2);
             for (const auto& slot : filled) (void)slot.read();
-            consumer->consume(filled.size());
-            check(producer->available_capacity() <= 2 && consumer->size() <= 2);
-            producer.reset();
-            consumer.reset();
+            ends.consumer->consume(filled.size());
+            check(ends.producer->available_capacity() <= 2 && ends.consumer->size() <= 2);
+            ends.producer.reset();
+            ends.consumer.reset();
         } else {
-            shared.slots[2].write(-1);
-            shared.slots[3].write(-1);
+            ends.shared.slots[2].write(-1);
+            ends.shared.slots[3].write(-1);
             constexpr std::uint64_t values[] = {0, 1, 3, ~0ULL};
             for (int twice = 0; twice < 2; ++twice) {
                 const auto value = values[choose(std::size(values))];
                 switch (choose(5)) {
-                    case 0: shared.header.published.store(value, relaxed); break;
-                    case 1: shared.header.consumed.store(value, relaxed); break;
-                    case 2: shared.header.producer_claim.store(value, relaxed); break;
-                    case 3: shared.header.consumer_claim.store(value, relaxed); break;
-                    default: shared.header.state.store(static_cast<std::uint32_t>(value), relaxed); break;
+                    case 0: ends.shared.header.published.store(value, relaxed); break;
+                    case 1: ends.shared.header.consumed.store(value, relaxed); break;
+                    case 2: ends.shared.header.producer_claim.store(value, relaxed); break;
+                    case 3: ends.shared.header.consumer_claim.store(value, relaxed); break;
+                    default: ends.shared.header.state.store(static_cast<std::uint32_t>(value), relaxed); break;
                 }
             }
         }
     }
     void after() {
-        if (const auto attached = ring::attach(shared.bytes())) check(attached->status().size <= 2);
+        if (const auto attached = ring::attach(ends.shared.bytes())) check(attached->status().size <= 2);
     }
 };
 
@@ -662,34 +648,30 @@ struct hostile_consumer_in_place {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "once corrupt, a commit publishes nothing and a consume gives nothing back";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 2> shared;
-    std::optional<typename ring::producer> producer;
-    std::optional<typename ring::consumer> consumer;
+    ring_and_ends<ring, 2> ends;
 
     void before() {
-        const auto made = ring::create(shared.bytes(), 2, 5);
-        producer.emplace(made->claim_producer(writer).value());
-        consumer.emplace(made->claim_consumer(reader).value());
-        check(producer->try_push(1) == push_result::pushed);
+        ends.make(5);
+        check(ends.producer->try_push(1) == push_result::pushed);
     }
     void thread(unsigned index) {
         if (index == 0) {
-            const auto free = producer->reserve(1);
+            const auto free = ends.producer->reserve(1);
             if (!free.empty()) free[0].write(2);
-            (void)producer->available_capacity();
-            producer->commit(free.size());
-            check(shared.header.published.load(relaxed) == (producer->corrupt() ? 6 : 7));
-            const auto filled = consumer->peek(1);
+            (void)ends.producer->available_capacity();
+            ends.producer->commit(free.size());
+            check(ends.shared.header.published.load(relaxed) == (ends.producer->corrupt() ? 6 : 7));
+            const auto filled = ends.consumer->peek(1);
             check(filled.size() == 1);
-            shared.header.published.store(99, relaxed);
-            check(consumer->size() == 0 && consumer->corrupt());
-            consumer->consume(1);
-            check(shared.header.published.load(relaxed) == 99);
+            ends.shared.header.published.store(99, relaxed);
+            check(ends.consumer->size() == 0 && ends.consumer->corrupt());
+            ends.consumer->consume(1);
+            check(ends.shared.header.published.load(relaxed) == 99);
         } else {
-            shared.header.consumed.store(99, relaxed);
+            ends.shared.header.consumed.store(99, relaxed);
         }
     }
-    void after() { check(shared.header.consumed.load(relaxed) == 99); }
+    void after() { check(ends.shared.header.consumed.load(relaxed) == 99); }
 };
 
 /// A producer that lies about where it is.

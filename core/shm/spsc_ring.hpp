@@ -55,6 +55,7 @@ class spsc_ring {
 
 public:
     using value_type = T;
+    using position = Position;
     using header = typename raw::header;
     using slot = typename raw::slot;
     using producer = held<typename raw::producer>;
