@@ -66,6 +66,7 @@ program random_program(std::mt19937& random, bool with_cell) {
 }
 
 const program* running;
+bool mortal;  // whether its threads may be killed
 std::set<std::string>* outcomes;
 
 class interpreted final : public instance {
@@ -74,6 +75,21 @@ public:
         for (auto& w : words_) w.emplace(0);
     }
     void thread(unsigned index) override {
+        if (!mortal)
+            perform(index);
+        else if (!survives([&] { perform(index); }))
+            saw(index, -2);
+    }
+    void after() override {
+        if (repeats_another()) return;  // so that nothing counts as seen that only a repetition shows
+        std::string outcome;
+        for (const auto& mine : seen_) outcome += mine + "|";
+        for (auto& w : words_) outcome += std::to_string(w->load(relaxed)) + " ";
+        outcomes->insert(outcome);
+    }
+
+private:
+    void perform(unsigned index) {
         for (const step& s : (*running)[index]) {
             auto& word = *words_[s.location];
             switch (s.what) {
@@ -103,15 +119,7 @@ public:
             }
         }
     }
-    void after() override {
-        if (repeats_another()) return;  // so that nothing counts as seen that only a repetition shows
-        std::string outcome;
-        for (const auto& mine : seen_) outcome += mine + "|";
-        for (auto& w : words_) outcome += std::to_string(w->load(relaxed)) + " ";
-        outcomes->insert(outcome);
-    }
 
-private:
     void saw(unsigned index, int value) { seen_[index] += std::to_string(value) + " "; }
 
     std::array<std::optional<A::atomic<int>>, locations> words_;
@@ -155,6 +163,20 @@ TEST(engine, the_complete_search_sees_every_outcome_of_the_full_one) {
     std::printf("%d programs: %llu executions in full, %llu with sleep sets\n", programs,
                 static_cast<unsigned long long>(full), static_cast<unsigned long long>(complete));
     EXPECT_LT(complete * 4, full);
+}
+
+TEST(engine, the_complete_search_sees_every_death) {
+    mortal = true;
+    std::mt19937 random{5};
+    for (int i = 0; i < 60; ++i) {
+        program p = random_program(random, false);
+        p.resize(2);
+        const auto everything = run(p, search_kind::full);
+        const auto reduced = run(p, search_kind::complete);
+        ASSERT_TRUE(everything.result.exhausted && reduced.result.exhausted) << "program " << i;
+        ASSERT_EQ(everything.outcomes, reduced.outcomes) << "program " << i;
+    }
+    mortal = false;
 }
 
 TEST(engine, the_complete_search_finds_a_race_whenever_the_full_one_does) {
