@@ -221,7 +221,8 @@ digest receive_file(Receiver& from, output& to, hasher hash, std::uint64_t& rece
         const chunk& next = from.next();
         const chunk_label label = shm::copy_out(next.label);  // read once: what is checked is what is used
         expect("offset of a chunk in the file", received, label.offset);
-        expect<std::size_t>("bytes in a chunk", std::min<std::size_t>(label.size_bytes, next.data.size()),
+        const std::size_t least = label.kind == chunk_kind::end ? 0 : 1;  // or it would never end
+        expect<std::size_t>("bytes in a chunk", std::clamp<std::size_t>(label.size_bytes, least, next.data.size()),
                             label.size_bytes);
         total = label.file_size_bytes;
         if (label.kind == chunk_kind::end) {

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -160,11 +161,14 @@ TEST(memfd_region, a_move_hands_the_same_bytes_on) {
 }
 
 TEST(memfd_region, no_bytes_and_too_many_are_refused) {
-    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
     EXPECT_EQ(memfd_region::create(0).error(), (fault{fault_kind::too_small, 1, 0}));
-    for (const auto pages : {huge_pages::none, huge_pages::try_, huge_pages::require})
-        EXPECT_EQ(memfd_region::create(most, {.pages = pages}).error(),
-                  (fault{fault_kind::out_of_range, PTRDIFF_MAX, most}));
+    struct sysinfo machine{};
+    ASSERT_EQ(sysinfo(&machine), 0);
+    const std::size_t all = (machine.totalram + machine.totalswap) * machine.mem_unit;
+    for (const std::size_t more : {all + 1, std::size_t{PTRDIFF_MAX}, std::numeric_limits<std::size_t>::max()})
+        for (const auto pages : {huge_pages::none, huge_pages::try_, huge_pages::require})
+            EXPECT_EQ(memfd_region::create(more, {.pages = pages}).error(),
+                      (fault{fault_kind::out_of_range, all, more}));
 }
 
 TEST(memfd_region, attach_refuses_every_set_of_seals_that_lacks_one) {

@@ -3,6 +3,7 @@
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -21,11 +22,19 @@ namespace {
 // With F_SEAL_SEAL nobody can add a seal that takes our own right to write.
 constexpr int needed_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
+/// What the machine has in all. To reserve more of it does not fail: the kernel kills processes until it fits.
+std::size_t all_memory() noexcept {
+    struct sysinfo machine{};
+    if (::sysinfo(&machine) != 0) return PTRDIFF_MAX;
+    return (machine.totalram + machine.totalswap) * machine.mem_unit;
+}
+
 }  // namespace
 
 result<memfd_region> memfd_region::create(std::size_t size_bytes, memfd_options chosen) noexcept {
     if (size_bytes == 0) return fault{fault_kind::too_small, 1, 0};
-    if (size_bytes > PTRDIFF_MAX) return fault{fault_kind::out_of_range, PTRDIFF_MAX, size_bytes, "region size"};
+    if (const std::size_t most = all_memory(); size_bytes > most)
+        return fault{fault_kind::out_of_range, most, size_bytes, "region size"};
     if (chosen.pages != huge_pages::none) {
         auto made = make(size_bytes, chosen, true);
         if (made) return made;

@@ -33,7 +33,8 @@ struct memfd_options {
 /// Shape      the bytes and nothing else; as many as were asked for, with huge pages rounded up to whole ones for
 ///            everybody but the creator
 /// Edges      none: what is placed in the bytes brings its own
-/// Refuses    create: `too_small` (0 bytes), `out_of_range` (above PTRDIFF_MAX), `file_size_limit`, `huge_pages`.
+/// Refuses    create: `too_small` (0 bytes), `out_of_range` (more than all memory and swap; to ask for more than is
+///            free is not refused: the kernel kills processes to make room), `file_size_limit`, `huge_pages`.
 ///            attach: `not_a_regular_file`, `seals`, `file_size` (0). Both: `access_denied`, `system_call` (ENOSYS: no
 ///            memfd in this kernel; what to use instead is the caller's decision)
 /// Crash      nothing remains: the bytes end with the last process that holds the descriptor or a mapping
