@@ -22,7 +22,7 @@ deps: ## install the Debian or Ubuntu packages that the targets below need
 demo: tools ## send a file (FILE=path) from one process to another through shared memory
 	$(call configure_and_build,release) --target readme send_file
 	build/release/examples/readme
-	build/release/examples/send_file $(FILE) $(ARGS)
+	build/release/examples/send_file $(if $(FILE),"$(FILE)") $(ARGS)
 
 test: tools ## properties, examples, every model, lints: a few minutes
 	$(call configure_and_build,dev)
@@ -40,7 +40,8 @@ orders: tools ## write docs/orders.md: each memory order, and the scenario that 
 	build/model-check/models/model-check --write-orders docs/orders.md
 
 check: tools ## the proofs of one primitive, in seconds: NAME=spsc_ring
-	@test -f "core/shm/$(NAME).hpp" || { echo "make check NAME=x: there is no core/shm/$(NAME).hpp" >&2; exit 2; }
+	@test -n "$(NAME)" || { echo "make check: expected NAME=x, the name of a primitive, found none" >&2; exit 2; }
+	@test -f "models/$(NAME)_model.cpp" || { echo "make check: expected a primitive with its proofs, found no models/$(NAME)_model.cpp" >&2; exit 2; }
 	$(call configure_and_build,dev) --target $(NAME)_props $(NAME)_stress
 	ctest --test-dir build/dev --output-on-failure --no-tests=error --tests-regex '^$(NAME)_(props|stress)\.'
 	@$(MAKE) --no-print-directory model-check ARGS="--only $(NAME)"

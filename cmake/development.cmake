@@ -3,6 +3,9 @@
 
 set(SHM_PROOFS auto CACHE STRING "Proofs to build: none, those whose tools are installed (auto), or all (required)")
 set_property(CACHE SHM_PROOFS PROPERTY STRINGS none auto required)
+if(NOT SHM_PROOFS MATCHES "^(none|auto|required)$")
+  message(FATAL_ERROR "SHM_PROOFS: expected none, auto or required, found \"${SHM_PROOFS}\"")
+endif()
 set(SHM_RELACY_DIR "" CACHE PATH "The folder that contains relacy/, where it is not installed")
 
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -45,7 +48,14 @@ if(NOT SHM_PROOFS STREQUAL none)
   find_package(rapidcheck QUIET)
   find_package(fmt QUIET)
   find_package(nlohmann_json QUIET)
-  find_path(SHM_RELACY_INCLUDE relacy/relacy.hpp HINTS ${SHM_RELACY_DIR})
+  if(SHM_RELACY_DIR)  # that one and no other
+    set(SHM_RELACY_INCLUDE ${SHM_RELACY_DIR})
+    if(NOT EXISTS ${SHM_RELACY_DIR}/relacy/relacy.hpp)
+      message(FATAL_ERROR "SHM_RELACY_DIR: expected a folder that holds relacy/relacy.hpp, found ${SHM_RELACY_DIR}")
+    endif()
+  else()
+    find_path(SHM_RELACY_INCLUDE relacy/relacy.hpp)
+  endif()
 
   shm_missing("properties, models and stress tests are not built" "install libgtest-dev" GoogleTest "${GTest_FOUND}")
   shm_missing("properties are not built" "install librapidcheck-dev" RapidCheck "${rapidcheck_FOUND}")

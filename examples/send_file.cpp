@@ -82,7 +82,9 @@ bool wait_until(Ready ready, Ended peer_has_ended) {
         shm::std_atomics::pause();
         if (round % 64 != 0) continue;
         std::this_thread::yield();  // it may need this very core
-        if (round % 4096 == 0 && peer_has_ended()) return ready();
+        if (round % 4096 != 0) continue;
+        if (peer_has_ended()) return ready();
+        std::this_thread::sleep_for(std::chrono::microseconds{50});  // others may need the core too
     }
     return true;
 }
@@ -225,6 +227,8 @@ digest receive_file(Receiver& from, output& to, hasher hash, std::uint64_t& rece
         expect<std::size_t>("bytes in a chunk", std::clamp<std::size_t>(label.size_bytes, least, next.data.size()),
                             label.size_bytes);
         total = label.file_size_bytes;
+        if (label.kind != chunk_kind::end)
+            expect("kind of a chunk", std::uint32_t{0}, static_cast<std::uint32_t>(label.kind));
         if (label.kind == chunk_kind::end) {
             const digest found = hash.finish();
             expect("bytes in the file", total, received);
@@ -360,7 +364,7 @@ void produce(options chosen) {
     if (!keep) chosen.to = scratch;
     chosen.pipe ? transfer<pipe_sender>(from, chosen) : transfer<ring_sender>(from, chosen);
     if (!keep) unlink(scratch.c_str());
-    if (chosen.rounds == 0) return;
+    if (chosen.rounds == 0 || from.size_bytes == 0) return;
     chosen.quiet = true;
     std::printf("\n%-42s %11s %11s %6s\n", "", "ring", "pipe", "ratio");
     chosen.to = scratch;
@@ -376,7 +380,9 @@ int run(int argc, char** argv) {
         "Sends a file from one process to another through a ring in shared memory, then compares with a pipe."};
     app.add_option("FILE", chosen.file, "file to send; without it, a sample that is removed afterwards");
     app.add_option("--to", chosen.to, "file to write; without it, a temporary one that is removed afterwards");
-    app.add_option("--size-mb", chosen.size_mb, "size of the sample")->capture_default_str();
+    app.add_option("--size-mb", chosen.size_mb, "size of the sample")
+        ->check(CLI::Range(0, 1'000'000))
+        ->capture_default_str();
     app.add_option("--rounds", chosen.rounds, "how often to compare ring and pipe; 0: not at all")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
@@ -398,7 +404,8 @@ int run(int argc, char** argv) {
         produce(chosen);
     } else {
         // Sent to both by a terminal or a service manager. The producer obeys; its end is noticed, and tidied up after.
-        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+            if (chosen.producer != 0) std::signal(signal, SIG_IGN);
         chosen.pipe ? consume<pipe_receiver>(chosen) : consume<ring_receiver>(chosen);
     }
     return arrived;

@@ -413,7 +413,8 @@ int run(int argc, char** argv) {
     app.add_option("--random", chosen.random, "Sample this many executions instead of searching");
     app.add_option("--seed", chosen.seed, "Of the sample");
     app.add_flag("--no-orders", chosen.no_orders, "Do not weaken the memory orders");
-    app.add_option("--seconds", chosen.seconds, "For each search; then it is INCOMPLETE")->check(CLI::PositiveNumber);
+    app.add_option("--seconds", chosen.seconds, "For each search; then it is INCOMPLETE")
+        ->check(CLI::Range(0.001, 1e6));
     app.add_option("--replay", chosen.replay, "Show the one execution that this token stands for");
     app.add_option("--html", chosen.html, "Draw the last failure, or what --replay shows, here");
     app.add_option("--json", chosen.json, "Write a report here");

@@ -68,7 +68,7 @@ const told every_kind[] = {
     {{fault_kind::layout_hash, 0xabc, 1}, "layout hash: expected 0x0000000000000abc, found 0x0000000000000001"},
     {{fault_kind::element_size, 64, 48}, "element size: expected 64 bytes, found 48"},
     {{fault_kind::element_alignment, 64, 8}, "element alignment: expected 64 bytes, found 8"},
-    {{fault_kind::capacity, 2147483648, 12}, "capacity: expected a power of two up to 2147483648, found 12"},
+    {{fault_kind::capacity, 2147483648, 12}, "capacity: expected a power of two from 1 to 2147483648, found 12"},
     {{fault_kind::positions, 16, 17}, "positions: expected at most 16 apart, found 17"},
     {{fault_kind::peer_id, 1, 0, "producer role"}, "producer role: expected an id of at least 1, found 0"},
     {{fault_kind::busy, 0, peer_12, "producer role"},
@@ -110,7 +110,7 @@ TEST(fault_death_test, the_value_of_a_fault_is_its_sentence_on_standard_error) {
                 "file: expected one of that name, found none");
     const shm::result<void> nothing = fault{fault_kind::capacity, 8, 3};
     EXPECT_EXIT(nothing.value(), testing::KilledBySignal(SIGABRT),
-                "capacity: expected a power of two up to 8, found 3");
+                "capacity: expected a power of two from 1 to 8, found 3");
 }
 
 }  // namespace

@@ -78,11 +78,11 @@ TEST_F(refusals, create_wants_to_write) {
 TEST_F(refusals, create_wants_a_capacity_that_is_a_power_of_two_and_that_positions_can_count) {
     for (const std::size_t capacity : {0u, 3u, 6u, 15u})
         expect_refused(ring_u64::create(whole_, capacity), {fault_kind::capacity, std::uint64_t{1} << 31, capacity},
-                       "capacity: expected a power of two up to 2147483648, found " + std::to_string(capacity));
+                       "capacity: expected a power of two from 1 to 2147483648, found " + std::to_string(capacity));
     guarded_bytes larger{header_bytes + 256};
     using narrow = spsc_ring<std::uint8_t, std::uint8_t>;
     expect_refused(narrow::create(larger.region(), 256), {fault_kind::capacity, 128, 256},
-                   "capacity: expected a power of two up to 128, found 256");
+                   "capacity: expected a power of two from 1 to 128, found 256");
     EXPECT_TRUE(narrow::create(larger.region(), 128).has_value());
 }
 
@@ -178,12 +178,12 @@ TEST_F(refusals, attach_wants_the_very_layout) {
                          0,
                          4,
                          {fault_kind::capacity, std::uint64_t{1} << 31, 0},
-                         "capacity: expected a power of two up to 2147483648, found 0"},
+                         "capacity: expected a power of two from 1 to 2147483648, found 0"},
              other_value{128,
                          12,
                          4,
                          {fault_kind::capacity, std::uint64_t{1} << 31, 12},
-                         "capacity: expected a power of two up to 2147483648, found 12"},
+                         "capacity: expected a power of two from 1 to 2147483648, found 12"},
              other_value{128, 32, 4, {fault_kind::too_small, 32, 16}, "slots: expected at least 32, found 16"},
          }) {
         std::array<std::byte, 8> before;
