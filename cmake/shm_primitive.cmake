@@ -13,7 +13,9 @@ function(shm_test_executable name label)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE
     shm_primitives shm_warnings GTest::gtest_main Threads::Threads ${arg_LIBRARIES})
-  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${label} TIMEOUT 300)
+  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES
+    LABELS ${label} TIMEOUT 300
+    ENVIRONMENT RC_PARAMS=max_success=1000)  # RapidCheck's own 100 cases have been too few to meet a bug
   add_dependencies(${label} ${name})
 endfunction()
 
