@@ -165,10 +165,13 @@ TEST(memfd_region, no_bytes_and_too_many_are_refused) {
     struct sysinfo machine{};
     ASSERT_EQ(sysinfo(&machine), 0);
     const std::size_t all = (machine.totalram + machine.totalswap) * machine.mem_unit;
+    // If the refusal were missing, the kernel would kill processes, this one perhaps not among them.
+    failing_posix_fallocate.fail(ENOSPC, -1);
     for (const std::size_t more : {all + 1, std::size_t{PTRDIFF_MAX}, std::numeric_limits<std::size_t>::max()})
         for (const auto pages : {huge_pages::none, huge_pages::try_, huge_pages::require})
             EXPECT_EQ(memfd_region::create(more, {.pages = pages}).error(),
                       (fault{fault_kind::out_of_range, all, more}));
+    failing_posix_fallocate.fail(0, 0);
 }
 
 TEST(memfd_region, attach_refuses_every_set_of_seals_that_lacks_one) {
