@@ -43,9 +43,9 @@ template <class T>
 /// slot in place; what an untrusted peer may still be writing is fetched by `read`.
 template <class T>
 struct plain_cell {
-    T value;
-    [[nodiscard]] T read() const noexcept { return copy_out(value); }
-    void write(const T& from) noexcept { value = from; }
+    T value;                                                           ///< the bytes themselves
+    [[nodiscard]] T read() const noexcept { return copy_out(value); }  ///< a copy, fetched exactly once
+    void write(const T& from) noexcept { value = from; }               ///< replaces the value
 };
 
 /// The values of a run of cells, for filling or draining them in place by `memcpy`, `read` or `write`.
@@ -54,6 +54,8 @@ template <class T>
     static_assert(sizeof(plain_cell<T>) == sizeof(T) && alignof(plain_cell<T>) == alignof(T));
     return {reinterpret_cast<T*>(cells.data()), cells.size()};
 }
+
+/// Likewise, for reading only.
 template <class T>
 [[nodiscard]] std::span<const T> values(std::span<const plain_cell<T>> cells) noexcept {
     static_assert(sizeof(plain_cell<T>) == sizeof(T) && alignof(plain_cell<T>) == alignof(T));
@@ -62,19 +64,25 @@ template <class T>
 
 /// Production: std::atomic itself, refused where it would need a lock that another process cannot see.
 struct std_atomics {
+    /// A word that more than one peer may touch at a time.
     template <class T>
         requires(std::atomic<T>::is_always_lock_free)
     using atomic = std::atomic<T>;
+
+    /// Plain data that an edge orders.
     template <class T>
     using cell = plain_cell<T>;
 
+    /// std::atomic_thread_fence.
     static void fence(std::memory_order order) noexcept { std::atomic_thread_fence(order); }
 
+    /// Polls `word` until its value satisfies the predicate, and returns that value.
     template <class T, class Predicate>
     static T await(const std::atomic<T>& word, std::memory_order order, Predicate satisfied) noexcept {
         return *await_until(word, order, satisfied, deadline::max());
     }
 
+    /// Likewise, or nothing once `until` has passed. Looks at least once.
     template <class T, class Predicate>
     static std::optional<T> await_until(const std::atomic<T>& word, std::memory_order order, Predicate satisfied,
                                         deadline until) noexcept {
@@ -90,8 +98,10 @@ struct std_atomics {
         }
     }
 
+    /// After a compare-exchange that failed: a pause.
     static void retry() noexcept { pause(); }
 
+    /// Tells the core that this is a waiting loop.
     static void pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();

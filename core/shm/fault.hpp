@@ -9,45 +9,45 @@ inline namespace v1 {
 /// Why something was refused. One name for each reason; the sentence of each is in fault.cpp.
 enum class fault_kind : std::uint8_t {
     // bytes
-    misaligned,     // an address is no multiple of what it must be
-    too_small,      // fewer bytes than needed
-    out_of_range,   // an offset and a length reach past the end, or overflow
-    access_denied,  // the mapping, the file or the kernel does not allow it
+    misaligned,     ///< an address is no multiple of what it must be
+    too_small,      ///< fewer bytes than needed
+    out_of_range,   ///< an offset and a length reach past the end, or overflow
+    access_denied,  ///< the mapping, the file or the kernel does not allow it
     // files and descriptors
-    gone,                // no file of that name, or no such process any more
-    exists,              // somebody has that name already
-    not_a_regular_file,  // a symbolic link, FIFO, directory or device
-    foreign_owner,       // the file belongs to another user
-    permissions,         // others than the owner may write the file
-    file_size,           // the file's size is not what the mapping needs
-    shrink_refused,      // a region only grows
-    file_size_limit,     // RLIMIT_FSIZE is below the size asked for
-    seals,               // the descriptor's seals do not protect the mapping
-    huge_pages,          // huge pages were required and there are none
-    system_call,         // anything else the kernel refused; `found` is its errno
+    gone,                ///< no file of that name, or no such process any more
+    exists,              ///< somebody has that name already
+    not_a_regular_file,  ///< a symbolic link, FIFO, directory or device
+    foreign_owner,       ///< the file belongs to another user
+    permissions,         ///< others than the owner may write the file
+    file_size,           ///< the file's size is not what the mapping needs
+    shrink_refused,      ///< a region only grows
+    file_size_limit,     ///< RLIMIT_FSIZE is below the size asked for
+    seals,               ///< the descriptor's seals do not protect the mapping
+    huge_pages,          ///< huge pages were required and there are none
+    system_call,         ///< anything else the kernel refused; `found` is its errno
     // what lies in a region
-    not_ready,          // its creator has not finished (or died)
-    already_created,    // somebody has created it there before
-    magic,              // these bytes are something else, or of another byte order
-    layout_version,     // made by an incompatible version
-    layout_hash,        // same version, other layout
-    element_size,       //
-    element_alignment,  //
-    capacity,           // no power of two, or out of bounds
-    positions,          // the two positions are further apart than the capacity
+    not_ready,          ///< its creator has not finished (or died)
+    already_created,    ///< somebody has created it there before
+    magic,              ///< these bytes are something else, or of another byte order
+    layout_version,     ///< made by an incompatible version
+    layout_hash,        ///< same version, other layout
+    element_size,       ///< the elements have another size, in bytes
+    element_alignment,  ///< the elements have another alignment, in bytes
+    capacity,           ///< no power of two, or out of bounds
+    positions,          ///< the two positions are further apart than the capacity
     // peers
-    peer_id,     // no valid identity
-    busy,        // another peer holds the role
-    not_holder,  // the dead peer does not hold the role
-    not_dead,    // the kernel says that this process lives
+    peer_id,     ///< no valid identity
+    busy,        ///< another peer holds the role
+    not_holder,  ///< the dead peer does not hold the role
+    not_dead,    ///< the kernel says that this process lives
 };
 
 /// What was refused, and both values. `subject` names the system call or the role where the kind alone does not.
 struct fault {
-    fault_kind what;
-    std::uint64_t expected;
-    std::uint64_t found;
-    const char* subject = nullptr;
+    fault_kind what;                ///< the reason
+    std::uint64_t expected;         ///< in the unit that the sentence names
+    std::uint64_t found;            ///< likewise; the errno of a `system_call`
+    const char* subject = nullptr;  ///< text that is never freed, or null
 
     /// One sentence that holds both values: "element size: expected 64 bytes, found 48".
     [[nodiscard]] std::string sentence() const;
@@ -55,6 +55,7 @@ struct fault {
     /// Prints the sentence on standard error and aborts.
     [[noreturn]] void die() const;
 
+    /// The same reason and the same values; the subject does not count.
     friend bool operator==(const fault& a, const fault& b) noexcept {
         return a.what == b.what && a.expected == b.expected && a.found == b.found;
     }

@@ -27,6 +27,7 @@ inline namespace v1 {
 /// Source     none
 class heap_region {
 public:
+    /// Allocates `size_bytes` zeroed bytes.
     [[nodiscard]] static result<heap_region> create(std::size_t size_bytes) noexcept {
         if (size_bytes == 0) return fault{fault_kind::too_small, 1, 0};
         const fault no_memory{fault_kind::system_call, 0, ENOMEM, "aligned_alloc"};
@@ -38,6 +39,7 @@ public:
         return heap_region{std::move(bytes), size_bytes};
     }
 
+    /// The bytes; none after a move from this.
     [[nodiscard]] shm::region region() const noexcept { return {bytes_.get(), bytes_ ? size_bytes_ : 0}; }
 
 private:

@@ -15,10 +15,11 @@ inline namespace v1 {
 /// creation if there are not, never a signal later.
 enum class huge_pages : std::uint8_t { none, try_, require };
 
+/// How a memfd_region is made.
 struct memfd_options {
-    const char* name = "shm";  // shown in /proc/PID/maps; at most 249 characters
-    huge_pages pages = huge_pages::none;
-    core_dump dump = core_dump::include;
+    const char* name = "shm";             ///< shown in /proc/PID/maps; at most 249 characters
+    huge_pages pages = huge_pages::none;  ///< whether to use huge pages
+    core_dump dump = core_dump::include;  ///< whether the bytes go into a core dump of this process
 };
 
 /// Anonymous bytes that are shared by handing on a descriptor: by inheritance or over a Unix socket. The default choice.
@@ -44,12 +45,14 @@ struct memfd_options {
 /// Source     none; memfd_create(2), fcntl(2)
 class memfd_region {
 public:
+    /// Makes `size_bytes` zeroed, sealed bytes and maps them.
     [[nodiscard]] static result<memfd_region> create(std::size_t size_bytes, memfd_options = {}) noexcept;
 
     /// Maps what another process made. Takes the descriptor over, and closes it when refusing.
     [[nodiscard]] static result<memfd_region> attach(unique_fd memory, access allowed = access::read_write,
                                                      core_dump = core_dump::include) noexcept;
 
+    /// The bytes; none after a move from this.
     [[nodiscard]] shm::region region() const noexcept {
         return {bytes_.data(), bytes_.data() != nullptr ? size_bytes_ : 0, allowed_};
     }
@@ -57,6 +60,7 @@ public:
     /// To be handed on. It is close-on-exec.
     [[nodiscard]] int fd() const noexcept { return memory_.get(); }
 
+    /// Whether the bytes lie in huge pages.
     [[nodiscard]] bool huge_pages_used() const noexcept { return huge_; }
 
 private:

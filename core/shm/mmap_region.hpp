@@ -21,10 +21,11 @@ enum class file_cleanup : std::uint8_t { manual, automatic };
 /// shorter. `moved`: earlier views point to nothing; take new ones.
 enum class [[nodiscard]] region_change : std::uint8_t { unchanged, grown, moved };
 
+/// How an mmap_region is made or attached to.
 struct mmap_options {
-    file_cleanup cleanup = file_cleanup::manual;
-    std::size_t max_size_bytes = 0;  // address space set aside, within which the region grows and never moves
-    core_dump dump = core_dump::include;
+    file_cleanup cleanup = file_cleanup::manual;  ///< who removes the file's name
+    std::size_t max_size_bytes = 0;       ///< address space set aside, within which the region grows and never moves
+    core_dump dump = core_dump::include;  ///< whether the bytes go into a core dump of this process
 };
 
 /// Bytes shared through a named file, for peers that have nothing in common but a path. Where a descriptor can be
@@ -70,7 +71,10 @@ public:
     [[nodiscard]] static result<mmap_region> attach(const std::string& path, access allowed = access::read_write,
                                                     mmap_options = {}) noexcept;
 
+    /// Moving hands on the mapping and the ownership of the name; what was moved from has no bytes.
     mmap_region(mmap_region&&) noexcept = default;
+
+    /// Lets go of the region that was here, as at its end.
     mmap_region& operator=(mmap_region&& other) noexcept {
         if (this != &other) {
             close_name_quietly();
@@ -82,13 +86,17 @@ public:
 
     /// The bytes. Views taken before a `moved` are invalid.
     [[nodiscard]] shm::region region() const noexcept { return {all_.bytes.data(), size_bytes(), all_.allowed}; }
+
+    /// How many bytes may be touched; 0 after a move from this.
     [[nodiscard]] std::size_t size_bytes() const noexcept { return all_.bytes.data() != nullptr ? all_.size_bytes : 0; }
 
     /// The file's name, made absolute, so that a later chdir changes nothing.
     [[nodiscard]] const std::string& path() const noexcept { return all_.path; }
 
-    /// Makes this process the one that removes the name, or no longer that. Ownership is not inherited by a fork.
+    /// Makes this process the one that removes the name. Ownership is not inherited by a fork.
     void take_ownership() noexcept;
+
+    /// Leaves the name to others.
     void release_ownership() noexcept;
 
     /// Removes the name, now that everyone has attached: mappings live on, and a new attach is `gone`. Does it only if

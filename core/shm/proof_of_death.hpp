@@ -29,6 +29,7 @@ class death_witness;
 ///          region and stays memory-safe
 class proof_of_death {
 public:
+    /// Who is dead.
     [[nodiscard]] peer_id peer() const noexcept { return peer_; }
 
 private:
@@ -40,8 +41,8 @@ private:
 
 /// How a child ended, and the proof of it.
 struct child_exit {
-    proof_of_death proof;
-    int status;  // as waitpid reports it: WIFEXITED, WTERMSIG, ...
+    proof_of_death proof;  ///< for take-overs
+    int status;            ///< as waitpid reports it: WIFEXITED, WTERMSIG, ...
 };
 
 /// Waits until the child ends, and reaps it. Blocks. Refuses `system_call` (ECHILD: no such child).

@@ -11,18 +11,27 @@ inline namespace v1 {
 /// The line that two sides must not share. Our constant, never the compiler's: separately built processes must agree.
 inline constexpr std::size_t cache_line_bytes = 64;
 
+/// What a mapping allows.
 enum class access : std::uint8_t { read_only, read_write };
 
 /// A view of bytes that may be shared: where they start, how many, and whether they may be written. It owns nothing; it
 /// is valid for as long as whatever made it (heap_region, mmap_region, memfd_region) and does not move.
 class region {
 public:
+    /// No bytes.
     constexpr region() noexcept = default;
+
+    /// Bytes of the caller's, which have to outlive every use of the region.
     constexpr region(void* bytes, std::size_t size_bytes, access allowed = access::read_write) noexcept
         : bytes_{static_cast<std::byte*>(bytes)}, size_bytes_{size_bytes}, access_{allowed} {}
 
+    /// Where they start.
     [[nodiscard]] std::byte* data() const noexcept { return bytes_; }
+
+    /// How many there are.
     [[nodiscard]] std::size_t size_bytes() const noexcept { return size_bytes_; }
+
+    /// Whether they may be written.
     [[nodiscard]] bool writable() const noexcept { return access_ == access::read_write; }
 
     /// The bytes [offset, offset + size_bytes). Refuses `out_of_range`, overflow included.

@@ -14,27 +14,30 @@ inline namespace v1 {
 template <class T>
 class [[nodiscard]] result {
 public:
-    using value_type = T;
-    using error_type = fault;
+    using value_type = T;      ///< as in std::expected
+    using error_type = fault;  ///< as in std::expected
 
+    /// Holds the value.
     result(T value) noexcept : outcome_{std::in_place_index<0>, std::move(value)} {}
+
+    /// Holds the fault.
     result(fault error) noexcept : outcome_{std::in_place_index<1>, error} {}
 
+    /// Whether there is a value.
     [[nodiscard]] bool has_value() const noexcept { return outcome_.index() == 0; }
-    explicit operator bool() const noexcept { return has_value(); }
+    explicit operator bool() const noexcept { return has_value(); }  ///< has_value()
 
-    T& value() & noexcept { return checked(), *std::get_if<0>(&outcome_); }
-    const T& value() const& noexcept { return checked(), *std::get_if<0>(&outcome_); }
-    T value() && noexcept { return checked(), std::move(*std::get_if<0>(&outcome_)); }
+    T& value() & noexcept { return checked(), *std::get_if<0>(&outcome_); }             ///< the value, or aborts
+    const T& value() const& noexcept { return checked(), *std::get_if<0>(&outcome_); }  ///< the value, or aborts
+    T value() && noexcept { return checked(), std::move(*std::get_if<0>(&outcome_)); }  ///< the value, or aborts
 
-    /// Precondition: has_value().
-    T& operator*() & noexcept { return *std::get_if<0>(&outcome_); }
-    const T& operator*() const& noexcept { return *std::get_if<0>(&outcome_); }
-    T operator*() && noexcept { return std::move(*std::get_if<0>(&outcome_)); }
-    T* operator->() noexcept { return std::get_if<0>(&outcome_); }
-    const T* operator->() const noexcept { return std::get_if<0>(&outcome_); }
+    T& operator*() & noexcept { return *std::get_if<0>(&outcome_); }             ///< precondition: has_value()
+    const T& operator*() const& noexcept { return *std::get_if<0>(&outcome_); }  ///< precondition: has_value()
+    T operator*() && noexcept { return std::move(*std::get_if<0>(&outcome_)); }  ///< precondition: has_value()
+    T* operator->() noexcept { return std::get_if<0>(&outcome_); }               ///< precondition: has_value()
+    const T* operator->() const noexcept { return std::get_if<0>(&outcome_); }   ///< precondition: has_value()
 
-    /// Precondition: !has_value().
+    /// The fault. Precondition: !has_value().
     [[nodiscard]] const fault& error() const noexcept { return *std::get_if<1>(&outcome_); }
 
 private:
@@ -49,20 +52,25 @@ private:
 template <>
 class [[nodiscard]] result<void> {
 public:
-    using value_type = void;
-    using error_type = fault;
+    using value_type = void;   ///< as in std::expected
+    using error_type = fault;  ///< as in std::expected
 
+    /// It was done.
     result() noexcept = default;
+
+    /// It was refused.
     result(fault error) noexcept : error_{error} {}
 
+    /// Whether it was done.
     [[nodiscard]] bool has_value() const noexcept { return !error_; }
-    explicit operator bool() const noexcept { return has_value(); }
+    explicit operator bool() const noexcept { return has_value(); }  ///< has_value()
 
+    /// Nothing; of a fault it prints the sentence and aborts.
     void value() const noexcept {
         if (error_) error_->die();
     }
 
-    /// Precondition: !has_value().
+    /// The fault. Precondition: !has_value().
     [[nodiscard]] const fault& error() const noexcept { return *error_; }
 
 private:

@@ -30,6 +30,7 @@ class role {
     using enum std::memory_order;
 
 public:
+    /// What lies in shared memory.
     using claim_word = typename Atomics::template atomic<std::uint64_t>;
 
     /// Takes the role if nobody holds it. `name` ("producer role") is the subject of a refusal.
@@ -53,8 +54,11 @@ public:
         return role{word, me};
     }
 
+    /// What was moved from holds nothing.
     role(role&& other) noexcept
         : word_{std::exchange(other.word_, nullptr)}, me_{other.me_}, process_{other.process_} {}
+
+    /// Gives up the role that was here.
     role& operator=(role&& other) noexcept {
         if (this != &other) {
             give_up();

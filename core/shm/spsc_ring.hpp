@@ -54,13 +54,14 @@ class spsc_ring {
     };
 
 public:
-    using value_type = T;
-    using position = Position;
-    using header = typename raw::header;
-    using slot = typename raw::slot;
-    using producer = held<typename raw::producer>;
-    using consumer = held<typename raw::consumer>;
+    using value_type = T;                           ///< an item
+    using position = Position;                      ///< counts items for ever, and wraps
+    using header = typename raw::header;            ///< what lies at the region's start
+    using slot = typename raw::slot;                ///< what holds an item
+    using producer = held<typename raw::producer>;  ///< spsc_ring_raw::producer, and its role
+    using consumer = held<typename raw::consumer>;  ///< spsc_ring_raw::consumer, and its role
 
+    /// In items.
     static constexpr std::uint32_t max_capacity = raw::max_capacity;
 
     /// The bytes that a ring of `capacity` items needs; the largest number there is when no region could hold it.
@@ -90,22 +91,26 @@ public:
             raw::attach(**shared, {first_slot(bytes), (bytes.size_bytes() - slots_offset) / sizeof(slot)}, until));
     }
 
-    /// Takes a role that nobody holds. It is given up when the returned end is destroyed.
+    /// Takes the producer's role, which nobody may hold. It is given up when the returned end is destroyed.
     [[nodiscard]] result<producer> claim_producer(peer_id me) const noexcept {
         if (!writable_) return read_only(producer_role);
         return hold<producer>(claims::claim(raw_.shared().producer_claim, me, producer_role), &raw::make_producer);
     }
+
+    /// Takes the consumer's role, likewise.
     [[nodiscard]] result<consumer> claim_consumer(peer_id me) const noexcept {
         if (!writable_) return read_only(consumer_role);
         return hold<consumer>(claims::claim(raw_.shared().consumer_claim, me, consumer_role), &raw::make_consumer);
     }
 
-    /// Takes the role of a peer that is proven dead, where it left off.
+    /// Takes the role of a producer that is proven dead, where it left off.
     [[nodiscard]] result<producer> take_over_producer(peer_id me, const proof_of_death& dead) const noexcept {
         if (!writable_) return read_only(producer_role);
         return hold<producer>(claims::take_over(raw_.shared().producer_claim, me, dead, producer_role),
                               &raw::make_producer);
     }
+
+    /// Takes the role of a consumer that is proven dead, likewise.
     [[nodiscard]] result<consumer> take_over_consumer(peer_id me, const proof_of_death& dead) const noexcept {
         if (!writable_) return read_only(consumer_role);
         return hold<consumer>(claims::take_over(raw_.shared().consumer_claim, me, dead, consumer_role),
@@ -121,11 +126,16 @@ public:
         return std::pair{*std::move(writing), *std::move(reading)};
     }
 
+    /// In items.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return raw_.capacity(); }
 
-    /// What a third observer sees, at any time.
+    /// How many items a third observer sees, at any time; while the ring is in use, how many there were about now.
     [[nodiscard]] std::uint32_t size_approx() const noexcept { return raw_.size_approx(); }
+
+    /// Whether size_approx() is 0.
     [[nodiscard]] bool is_empty() const noexcept { return raw_.is_empty(); }
+
+    /// All that a third observer sees, at any time.
     [[nodiscard]] ring_status status() const noexcept { return raw_.status(); }
 
 private:

@@ -12,29 +12,32 @@ inline namespace v1 {
 /// The first 192 bytes of a ring. The three words at 0, 64 and 128 lie where the Rust crate `shm-primitives` has them.
 template <class Position = std::uint64_t, atomics_layer Atomics = std_atomics>
 struct spsc_ring_header {
+    /// A word that more than one peer may touch at a time.
     template <class T>
     using atomic = typename Atomics::template atomic<T>;
+
+    /// What the creator writes once, before `state` is ready.
     template <class T>
     using cell = typename Atomics::template cell<T>;
 
-    static constexpr std::uint64_t magic_value = 0x31676e6972737073;  // "spsring1" in memory, little-endian
-    static constexpr std::uint32_t current_version = 1;
+    static constexpr std::uint64_t magic_value = 0x31676e6972737073;  ///< "spsring1" in memory, little-endian
+    static constexpr std::uint32_t current_version = 1;               ///< of the layout, not of the library
     enum : std::uint32_t { state_none = 0, state_initialising = 1, state_ready = 2 };
     enum : std::uint32_t { corrupt_by_producer = 1, corrupt_by_consumer = 2 };
 
-    alignas(cache_line_bytes) atomic<Position> published;    //   0  items ever published; the producer's to write
-    alignas(cache_line_bytes) atomic<Position> consumed;     //  64  items ever consumed; the consumer's to write
-    alignas(cache_line_bytes) cell<std::uint32_t> capacity;  // 128  in items, a power of two
-    atomic<std::uint32_t> state;                             // 132  0 nothing, 1 being initialised, 2 ready
-    cell<std::uint64_t> magic;                               // 136
-    cell<std::uint32_t> layout_version;                      // 144
-    cell<std::uint32_t> element_size;                        // 148  in bytes
-    cell<std::uint32_t> element_alignment;                   // 152  in bytes
-    atomic<std::uint32_t> reported_corrupt;                  // 156  bits of the ends that met nonsense
-    cell<std::uint64_t> layout_hash;                         // 160
-    atomic<std::uint64_t> producer_claim;                    // 168  peer_id::word(), 0 when nobody
-    atomic<std::uint64_t> consumer_claim;                    // 176
-    cell<std::uint64_t> reserved;                            // 184  zero
+    alignas(cache_line_bytes) atomic<Position> published;    ///<   0  items ever published; the producer's to write
+    alignas(cache_line_bytes) atomic<Position> consumed;     ///<  64  items ever consumed; the consumer's to write
+    alignas(cache_line_bytes) cell<std::uint32_t> capacity;  ///< 128  in items, a power of two
+    atomic<std::uint32_t> state;                             ///< 132  0 nothing, 1 being initialised, 2 ready
+    cell<std::uint64_t> magic;                               ///< 136  magic_value
+    cell<std::uint32_t> layout_version;                      ///< 144  current_version
+    cell<std::uint32_t> element_size;                        ///< 148  in bytes
+    cell<std::uint32_t> element_alignment;                   ///< 152  in bytes
+    atomic<std::uint32_t> reported_corrupt;                  ///< 156  bits of the ends that met nonsense
+    cell<std::uint64_t> layout_hash;                         ///< 160  spsc_ring_raw::layout_hash()
+    atomic<std::uint64_t> producer_claim;                    ///< 168  peer_id::word(), 0 when nobody
+    atomic<std::uint64_t> consumer_claim;                    ///< 176  likewise
+    cell<std::uint64_t> reserved;                            ///< 184  zero
 };
 
 static_assert(sizeof(spsc_ring_header<>) == 192 && alignof(spsc_ring_header<>) == 64);

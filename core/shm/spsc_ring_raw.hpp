@@ -28,13 +28,13 @@ inline constexpr push_result ring_full = push_result::full;
 
 /// A third observer's view of a ring. The positions count items since the ring was made.
 struct ring_status {
-    std::uint64_t published;
-    std::uint64_t consumed;
-    std::uint32_t capacity;
-    std::uint32_t size;  // never above capacity
-    peer_id producer;    // invalid: nobody
-    peer_id consumer;
-    bool reported_corrupt;  // some endpoint says so; a diagnosis, not evidence
+    std::uint64_t published;  ///< items ever published
+    std::uint64_t consumed;   ///< items ever consumed
+    std::uint32_t capacity;   ///< in items
+    std::uint32_t size;       ///< in items, never above capacity
+    peer_id producer;         ///< who holds the role; invalid: nobody
+    peer_id consumer;         ///< who holds the role; invalid: nobody
+    bool reported_corrupt;    ///< some endpoint says so; a diagnosis, not evidence
 };
 
 /// A queue of T from one producer to one consumer, over a header and slots that the caller owns and vouches for.
@@ -68,9 +68,9 @@ class spsc_ring_raw {
     static_assert(std::is_unsigned_v<Position>);
 
 public:
-    using value_type = T;
-    using header = spsc_ring_header<Position, Atomics>;
-    using slot = typename Atomics::template cell<T>;
+    using value_type = T;                                ///< an item
+    using header = spsc_ring_header<Position, Atomics>;  ///< what lies in front of the slots
+    using slot = typename Atomics::template cell<T>;     ///< what holds an item
 
     /// Positions must tell "full" from "empty", and the header's field holds 32 bits.
     static constexpr std::uint32_t max_capacity = std::uint32_t{1}
@@ -143,17 +143,23 @@ public:
         return spsc_ring_raw{shared, slots.data(), capacity};
     }
 
-    /// The two ends. The caller sees to it that each is held once at a time and, when it is handed on, that all its
+    /// The writing end. The caller sees to it that it is held once at a time and, when it is handed on, that all its
     /// last holder did happens before.
     [[nodiscard]] producer make_producer() const noexcept { return producer{*this}; }
+
+    /// The reading end, on the same terms.
     [[nodiscard]] consumer make_consumer() const noexcept { return consumer{*this}; }
 
+    /// In items.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
     /// How many items are in the ring, from 0 to `capacity()`; while the ring is in use, how many there were about now.
     [[nodiscard]] std::uint32_t size_approx() const noexcept { return status().size; }
+
+    /// Whether size_approx() is 0.
     [[nodiscard]] bool is_empty() const noexcept { return size_approx() == 0; }
 
+    /// All that a third observer sees, at any time.
     [[nodiscard]] ring_status status() const noexcept {
         const Position consumed = shared_->consumed.load(acquire);    // [recycle]
         const Position published = shared_->published.load(relaxed);  // no older than what [recycle] carries
@@ -168,6 +174,7 @@ public:
                 shared_->reported_corrupt.load(relaxed) != 0};              // for people to read
     }
 
+    /// The header, in shared memory.
     [[nodiscard]] header& shared() const noexcept { return *shared_; }
 
 private:
@@ -185,6 +192,8 @@ class spsc_ring_raw<T, Position, Atomics>::producer {
 public:
     /// What was moved from reports `corrupt`: two live ends would be two producers.
     producer(producer&& other) noexcept { *this = std::move(other); }
+
+    /// Likewise.
     producer& operator=(producer&& other) noexcept {
         if (this == &other) return *this;
         shared_ = other.shared_;
@@ -236,13 +245,16 @@ public:
         shared_->published.store(position_, release);  // [publish]
     }
 
-    /// Whether a push would be refused now, and how many items would fit now. Exact: only this end adds items.
+    /// Whether a push would be refused now.
     [[nodiscard]] bool is_full() noexcept { return free_seen() == 0 && available_capacity() == 0; }
+
+    /// How many items fit now, at least: only this end adds items.
     [[nodiscard]] std::uint32_t available_capacity() noexcept {
         refresh();
         return free_seen();
     }
 
+    /// In items.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
     /// Whether the consumer's position has ever been nonsense. Then this end takes no more items.
@@ -291,6 +303,8 @@ class spsc_ring_raw<T, Position, Atomics>::consumer {
 public:
     /// What was moved from reports `corrupt`: two live ends would be two consumers.
     consumer(consumer&& other) noexcept { *this = std::move(other); }
+
+    /// Likewise.
     consumer& operator=(consumer&& other) noexcept {
         if (this == &other) return *this;
         shared_ = other.shared_;
@@ -341,13 +355,16 @@ public:
         shared_->consumed.store(position_, release);  // [recycle]
     }
 
-    /// Whether there is nothing to pop now, and how many items there are now. Exact: only this end takes items.
+    /// Whether there is nothing to pop now.
     [[nodiscard]] bool is_empty() noexcept { return size_seen() == 0 && size() == 0; }
+
+    /// How many items there are now, at least: only this end takes items.
     [[nodiscard]] std::uint32_t size() noexcept {
         refresh();
         return size_seen();
     }
 
+    /// In items.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
     /// Whether the producer's position has ever been nonsense. Then this end gives no more items.

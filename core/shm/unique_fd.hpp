@@ -10,9 +10,11 @@ inline namespace v1 {
 /// Owns a file descriptor and closes it. -1 is none.
 class unique_fd {
 public:
-    unique_fd() noexcept = default;
-    explicit unique_fd(int fd) noexcept : fd_{fd} {}
-    unique_fd(unique_fd&& other) noexcept : fd_{other.release_fd()} {}
+    unique_fd() noexcept = default;                                     ///< owns none
+    explicit unique_fd(int fd) noexcept : fd_{fd} {}                    ///< takes `fd` over
+    unique_fd(unique_fd&& other) noexcept : fd_{other.release_fd()} {}  ///< what was moved from owns none
+
+    /// Closes the one that was here.
     unique_fd& operator=(unique_fd&& other) noexcept {
         if (this != &other) {
             close();
@@ -22,8 +24,8 @@ public:
     }
     ~unique_fd() { close(); }
 
-    [[nodiscard]] int get() const noexcept { return fd_; }
-    explicit operator bool() const noexcept { return fd_ >= 0; }
+    [[nodiscard]] int get() const noexcept { return fd_; }        ///< the descriptor, still owned here
+    explicit operator bool() const noexcept { return fd_ >= 0; }  ///< whether there is one
 
     /// Gives up ownership without closing.
     [[nodiscard]] int release_fd() noexcept { return std::exchange(fd_, -1); }

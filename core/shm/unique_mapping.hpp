@@ -15,10 +15,17 @@ enum class core_dump : std::uint8_t { include, exclude };
 /// Owns a mapping and unmaps it. A null address is none.
 class unique_mapping {
 public:
+    /// Owns none.
     unique_mapping() noexcept = default;
+
+    /// Takes a mapping over.
     unique_mapping(void* bytes, std::size_t size_bytes) noexcept : bytes_{bytes}, size_bytes_{size_bytes} {}
+
+    /// What was moved from owns none.
     unique_mapping(unique_mapping&& other) noexcept
         : bytes_{std::exchange(other.bytes_, nullptr)}, size_bytes_{std::exchange(other.size_bytes_, 0)} {}
+
+    /// Unmaps the one that was here.
     unique_mapping& operator=(unique_mapping&& other) noexcept {
         if (this != &other) {
             unmap();
@@ -29,8 +36,8 @@ public:
     }
     ~unique_mapping() { unmap(); }
 
-    [[nodiscard]] void* data() const noexcept { return bytes_; }
-    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_bytes_; }
+    [[nodiscard]] void* data() const noexcept { return bytes_; }                   ///< its address, or null
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return size_bytes_; }  ///< its length
 
     /// After an mremap: where the mapping is now, and how long.
     void moved_to(void* bytes, std::size_t size_bytes) noexcept {
