@@ -10,7 +10,7 @@ ARGS ?=
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test model-check orders check mutants tsan asan bench lint install clean tools
+.PHONY: help deps demo test model-check orders check mutants tsan asan bench lint docs install clean tools
 
 help:
 	@echo "usage: make TARGET"
@@ -61,6 +61,9 @@ bench: tools ## measure, on this machine
 	@test -f bench/CMakeLists.txt || { echo "there is no benchmark yet; 'make demo' measures against a pipe" >&2; exit 1; }
 	$(call configure_and_build,bench) --target bench
 	build/bench/bench/bench $(ARGS)
+
+docs: ## the C++ reference, in build/docs/html
+	ci/docs.sh
 
 lint: tools ## formats, comments of ordered operations, clang-tidy, shellcheck
 	ci/lint.sh --tidy

@@ -8,6 +8,7 @@ packages=(
     libgtest-dev librapidcheck-dev relacy-dev libbenchmark-dev         # the proofs
     libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev              # the tools and examples
     binutils patch python3 shellcheck                                  # the lints and planted mistakes
+    doxygen doxygen-awesome-css                                        # the reference
 )
 clang_packages() { echo "clang-$1" "clang-format-$1" "clang-tidy-$1" "libclang-rt-$1-dev"; }
 

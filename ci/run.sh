@@ -16,6 +16,7 @@ step() {
 step ci/deps.sh
 step make test
 step make lint
+step make docs
 step ci/codegen.sh
 step ci/cross_compilers.sh
 step ci/install.sh

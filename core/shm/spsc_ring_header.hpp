@@ -22,7 +22,11 @@ struct spsc_ring_header {
 
     static constexpr std::uint64_t magic_value = 0x31676e6972737073;  ///< "spsring1" in memory, little-endian
     static constexpr std::uint32_t current_version = 1;               ///< of the layout, not of the library
+
+    /// What `state` may say.
     enum : std::uint32_t { state_none = 0, state_initialising = 1, state_ready = 2 };
+
+    /// The bits of `reported_corrupt`.
     enum : std::uint32_t { corrupt_by_producer = 1, corrupt_by_consumer = 2 };
 
     alignas(cache_line_bytes) atomic<Position> published;    ///<   0  items ever published; the producer's to write

@@ -2,6 +2,7 @@
 #pragma once
 #include <string_view>
 
+/// All of the library. Its binary interface is that of the inline namespace v1.
 namespace shm {
 inline namespace v1 {
 
