@@ -10,7 +10,7 @@ ARGS ?=
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test model-check orders check mutants tsan asan bench lint docs install clean tools
+.PHONY: help deps demo test model-check orders check mutants tsan asan bench lint docs install package clean tools
 
 help:
 	@echo "usage: make TARGET"
@@ -71,6 +71,14 @@ lint: tools ## formats, comments of ordered operations, clang-tidy, shellcheck
 install: tools ## install the library: PREFIX=/usr/local
 	$(call configure_and_build,release) --target shm_primitives
 	cmake --install build/release --prefix "$(PREFIX)"
+
+package: tools ## a .deb and a .tar.gz of the library, in build/packages/
+	$(call configure_and_build,release) --target shm_primitives
+	cmake --preset release --log-level=WARNING -B build/debian -DCMAKE_INSTALL_PREFIX=/usr \
+	  -DCMAKE_INSTALL_DOCDIR=share/doc/libshm-primitives-dev
+	cmake --build build/debian --parallel $(JOBS) --target shm_primitives
+	umask 022 && cpack --config build/release/CPackConfig.cmake -G TGZ -B build/packages
+	umask 022 && cpack --config build/debian/CPackConfig.cmake -G DEB -B build/packages
 
 clean: ## remove build/
 	rm -rf build

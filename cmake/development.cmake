@@ -6,6 +6,12 @@ set_property(CACHE SHM_PROOFS PROPERTY STRINGS none auto required)
 if(NOT SHM_PROOFS MATCHES "^(none|auto|required)$")
   message(FATAL_ERROR "SHM_PROOFS: expected none, auto or required, found \"${SHM_PROOFS}\"")
 endif()
+if(BUILD_SHARED_LIBS)  # tests take the place of the library's system calls, which they can only in a static one
+  if(SHM_PROOFS STREQUAL required)
+    message(FATAL_ERROR "SHM_PROOFS: expected none with BUILD_SHARED_LIBS, found required; proofs need a static library")
+  endif()
+  set(SHM_PROOFS none)
+endif()
 set(SHM_RELACY_DIR "" CACHE PATH "The folder that contains relacy/, where it is not installed")
 
 set(CMAKE_CXX_EXTENSIONS OFF)
