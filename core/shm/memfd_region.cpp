@@ -7,6 +7,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +27,8 @@ constexpr int needed_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 std::size_t all_memory() noexcept {
     struct sysinfo machine{};
     if (::sysinfo(&machine) != 0) return PTRDIFF_MAX;
-    return (machine.totalram + machine.totalswap) * machine.mem_unit;
+    const std::uint64_t units = std::uint64_t{machine.totalram} + machine.totalswap;
+    return static_cast<std::size_t>(std::min<std::uint64_t>(units * machine.mem_unit, PTRDIFF_MAX));
 }
 
 }  // namespace
@@ -78,10 +80,12 @@ result<memfd_region> memfd_region::attach(unique_fd memory, access allowed, core
     if (found.st_size <= 0) return fault{fault_kind::file_size, 1, 0};
     struct statfs where{};
     if (uninterrupted([&] { return ::fstatfs(memory.get(), &where); }) != 0) return refused("fstatfs");
-    const auto size_bytes = static_cast<std::size_t>(found.st_size);
-    auto bytes = map_shared(memory.get(), size_bytes, allowed, dump);
+    const auto size_bytes = size_of(found);
+    if (!size_bytes) return size_bytes.error();
+    auto bytes = map_shared(memory.get(), *size_bytes, allowed, dump);
     if (!bytes) return bytes.error();
-    return memfd_region{std::move(memory), *std::move(bytes), size_bytes, allowed, where.f_type == HUGETLBFS_MAGIC};
+    const bool huge = static_cast<std::uint32_t>(where.f_type) == HUGETLBFS_MAGIC;
+    return memfd_region{std::move(memory), *std::move(bytes), *size_bytes, allowed, huge};
 }
 
 }  // namespace v1

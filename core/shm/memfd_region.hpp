@@ -36,8 +36,9 @@ struct memfd_options {
 /// Edges      none: what is placed in the bytes brings its own
 /// Refuses    create: `too_small` (0 bytes), `out_of_range` (more than all memory and swap; to ask for more than is
 ///            free is not refused: the kernel kills processes to make room), `file_size_limit`, `huge_pages`.
-///            attach: `not_a_regular_file`, `seals`, `file_size` (0). Both: `access_denied`, `system_call` (ENOSYS: no
-///            memfd in this kernel; what to use instead is the caller's decision)
+///            attach: `not_a_regular_file`, `seals`, `file_size` (0), `out_of_range` (more than a 32-bit process can
+///            map). Both: `access_denied`, `system_call` (ENOSYS: no memfd in this kernel; what to use instead is the
+///            caller's decision)
 /// Crash      nothing remains: the bytes end with the last process that holds the descriptor or a mapping
 /// Trust      hostile: the seals are checked before the mapping, so a peer can write the bytes but not take them away.
 ///            Two things a hostile creator still can do to those who attach: leave the storage unreserved, and with

@@ -144,9 +144,11 @@ result<mmap_region> mmap_region::attach(const std::string& path, access allowed,
     struct stat found{};
     if (::fstat(all.file.get(), &found) != 0) return refused("fstat");
     if (const auto ours = check(found); !ours) return ours.error();
+    const auto size_bytes = size_of(found);
+    if (!size_bytes) return size_bytes.error();
 
     mmap_region made{std::move(all)};
-    if (const auto mapped = made.map(static_cast<std::size_t>(found.st_size)); !mapped) return mapped.error();
+    if (const auto mapped = made.map(*size_bytes); !mapped) return mapped.error();
     made.own_name();
     return made;
 }
@@ -199,8 +201,8 @@ result<region_change> mmap_region::check_and_remap() noexcept {
 result<std::size_t> mmap_region::file_size() const noexcept {
     struct stat found{};
     if (::fstat(all_.file.get(), &found) != 0) return refused("fstat");
-    const auto size_bytes = static_cast<std::size_t>(found.st_size);
-    if (size_bytes < all_.size_bytes) return fault{fault_kind::file_size, all_.size_bytes, size_bytes};
+    const auto size_bytes = size_of(found);
+    if (size_bytes && *size_bytes < all_.size_bytes) return fault{fault_kind::file_size, all_.size_bytes, *size_bytes};
     return size_bytes;
 }
 

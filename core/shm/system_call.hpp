@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <shm/fault.hpp>
 #include <shm/region.hpp>
@@ -31,6 +33,13 @@ auto uninterrupted(Call call) noexcept {
 inline fault refused(const char* call, int error = errno) noexcept {
     const bool denied = error == EACCES || error == EPERM;
     return {denied ? fault_kind::access_denied : fault_kind::system_call, 0, static_cast<std::uint64_t>(error), call};
+}
+
+/// How long a mapping of the whole file is. A 64-bit process may have made more than a 32-bit one can map.
+inline result<std::size_t> size_of(const struct stat& file) noexcept {
+    if (!std::in_range<std::ptrdiff_t>(file.st_size))
+        return fault{fault_kind::out_of_range, PTRDIFF_MAX, static_cast<std::uint64_t>(file.st_size), "file size"};
+    return static_cast<std::size_t>(file.st_size);
 }
 
 /// Makes the file reach to `end`, with every byte from `begin` on backed by storage, so that no write to a mapping can
