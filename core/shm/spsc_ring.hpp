@@ -141,11 +141,11 @@ public:
 private:
     static constexpr std::size_t slots_offset = (sizeof(header) + alignof(slot) - 1) / alignof(slot) * alignof(slot);
 
-    spsc_ring(region bytes, raw ring) noexcept : raw_{ring}, writable_{bytes.writable()} {}
+    spsc_ring(region bytes, raw made) noexcept : raw_{made}, writable_{bytes.writable()} {}
 
-    [[nodiscard]] static result<spsc_ring> placed(region bytes, result<raw> ring) noexcept {
-        if (!ring) return ring.error();
-        return spsc_ring{bytes, *ring};
+    [[nodiscard]] static result<spsc_ring> placed(region bytes, result<raw> made) noexcept {
+        if (!made) return made.error();
+        return spsc_ring{bytes, *made};
     }
     [[nodiscard]] static slot* first_slot(region bytes) noexcept {
         return reinterpret_cast<slot*>(bytes.data() + slots_offset);

@@ -262,11 +262,11 @@ public:
 
 private:
     friend class spsc_ring_raw;
-    explicit producer(const spsc_ring_raw& ring) noexcept
-        : shared_{ring.shared_},
-          slots_{ring.slots_},
-          capacity_{ring.capacity_},
-          position_{ring.shared_->published.load(relaxed)},  // ours alone to write; the caller orders it
+    explicit producer(const spsc_ring_raw& whole) noexcept
+        : shared_{whole.shared_},
+          slots_{whole.slots_},
+          capacity_{whole.capacity_},
+          position_{whole.shared_->published.load(relaxed)},  // ours alone to write; the caller orders it
           limit_{position_} {
         refresh();
     }
@@ -372,11 +372,11 @@ public:
 
 private:
     friend class spsc_ring_raw;
-    explicit consumer(const spsc_ring_raw& ring) noexcept
-        : shared_{ring.shared_},
-          slots_{ring.slots_},
-          capacity_{ring.capacity_},
-          position_{ring.shared_->consumed.load(relaxed)},  // ours alone to write; the caller orders it
+    explicit consumer(const spsc_ring_raw& whole) noexcept
+        : shared_{whole.shared_},
+          slots_{whole.slots_},
+          capacity_{whole.capacity_},
+          position_{whole.shared_->consumed.load(relaxed)},  // ours alone to write; the caller orders it
           seen_{position_} {
         refresh();
     }
