@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// What a ring looks like in memory, byte by byte, as stored in golden/ (docs/layouts.md says what an image is and when
+// one is added). An image stays for ever: that of an older layout shows that the ring of that layout is refused.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iomanip>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <shm/spsc_ring.hpp>
+
+#include "guarded_bytes.hpp"
+#include "test_items.hpp"
+
+namespace {
+
+using shm::fault;
+using shm::fault_kind;
+using shm::push_result;
+using shm::spsc_ring;
+
+using byte_image = std::vector<std::uint8_t>;
+
+const std::filesystem::path folder = std::filesystem::path{__FILE__}.parent_path() / "golden";
+
+/// What attach says when a byte of this field is not what it should be.
+struct field {
+    std::size_t offset;
+    std::size_t size_bytes;
+    const char* name;
+    std::optional<fault_kind> damaged = std::nullopt;
+};
+std::vector<field> header_fields(std::size_t position_bytes) {
+    return {{0, position_bytes, "published"},
+            {64, position_bytes, "consumed"},
+            {128, 4, "capacity", fault_kind::capacity},
+            {132, 4, "state: ready", fault_kind::not_ready},
+            {136, 8, "magic", fault_kind::magic},
+            {144, 4, "layout version", fault_kind::layout_version},
+            {148, 4, "element size", fault_kind::element_size},
+            {152, 4, "element alignment", fault_kind::element_alignment},
+            {156, 4, "reported corrupt"},
+            {160, 8, "layout hash", fault_kind::layout_hash},
+            {168, 8, "producer's claim"},
+            {176, 8, "consumer's claim"},
+            {184, 8, "reserved"}};
+}
+constexpr std::size_t header_bytes = 192;
+constexpr std::size_t version_offset = 144;
+
+/// In the form that `xxd -r` takes, a field or a slot a line: offset, bytes, and behind two spaces what they are. Bytes
+/// that no line names are zero.
+std::string text_of(const byte_image& bytes, std::size_t position_bytes, std::size_t slot_bytes) {
+    std::ostringstream text;
+    text << std::hex << std::setfill('0');
+    const auto line = [&](std::size_t offset, std::size_t size_bytes, const std::string& name) {
+        text << std::setw(8) << offset << ":";
+        for (std::size_t i = 0; i < size_bytes; ++i)
+            text << (i % 2 == 0 ? " " : "") << std::setw(2) << unsigned{bytes.at(offset + i)};
+        text << (name.empty() ? "" : "  ") << name << '\n';
+    };
+    for (const field& f : header_fields(position_bytes)) line(f.offset, f.size_bytes, f.name);
+    for (std::size_t at = header_bytes; at < bytes.size(); at += slot_bytes)
+        for (std::size_t part = 0; part < slot_bytes; part += 16)
+            line(at + part, std::min<std::size_t>(16, slot_bytes - part),
+                 part == 0 ? "slot " + std::to_string((at - header_bytes) / slot_bytes) : "");
+    return text.str();
+}
+
+byte_image bytes_of(const std::string& text) {
+    byte_image bytes;
+    std::istringstream lines{text};
+    for (std::string line; std::getline(lines, line);) {
+        std::size_t at = std::stoul(line.substr(0, 8), nullptr, 16);
+        const std::string digits = line.substr(9, line.find("  ") - 9);
+        for (std::size_t i = 0; i < digits.size(); ++i) {
+            if (digits[i] == ' ') continue;
+            bytes.resize(std::max(bytes.size(), at + 1));
+            bytes[at++] = static_cast<std::uint8_t>(std::stoul(digits.substr(i++, 2), nullptr, 16));
+        }
+    }
+    return bytes;
+}
+
+std::string stored(const std::string& name) {
+    std::ifstream file{folder / name};
+    EXPECT_TRUE(file) << "expected the image " << folder / name << ", found none";
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+/// A ring that has been used as described; its items are those of the numbers from 0 on.
+struct golden_ring {
+    std::string name;  // of the file: what, the layout version, in which condition
+    std::size_t position_bytes;
+    std::size_t slot_bytes;
+    std::function<byte_image()> made;                    // by today's library
+    std::function<void(shm::region)> holds_what_it_did;  // attached to by today's library
+    std::function<std::optional<fault>(shm::region)> refusal;
+
+    friend std::ostream& operator<<(std::ostream& out, const golden_ring& ring) { return out << ring.name; }
+};
+
+template <class T, class Position = std::uint64_t>
+golden_ring ring(const char* name, std::size_t capacity, std::type_identity_t<Position> first, std::uint32_t pushed,
+                 std::uint32_t popped) {
+    using ring_type = spsc_ring<T, Position>;
+    return {name,
+            sizeof(Position),
+            sizeof(T),
+            [=] {
+                guarded_bytes bytes{ring_type::required_size(capacity)};
+                const auto made = ring_type::create(bytes.region(), capacity, first).value();
+                auto producer = made.claim_producer({7, 9}).value();
+                auto consumer = made.claim_consumer({8, 1}).value();
+                std::uint32_t taken = 0;
+                for (std::uint32_t i = 0; i < pushed; ++i) {
+                    if (i - taken == capacity) {
+                        EXPECT_EQ(consumer.try_pop(), item_of<T>(taken++));
+                    }
+                    EXPECT_EQ(producer.try_push(item_of<T>(i)), push_result::pushed);
+                }
+                while (taken < popped) EXPECT_EQ(consumer.try_pop(), item_of<T>(taken++));
+                byte_image image(bytes.size_bytes());
+                std::memcpy(image.data(), bytes.data(), image.size());  // while both roles are held
+                return image;
+            },
+            [=](shm::region bytes) {
+                const auto found = ring_type::attach(bytes).value();
+                const auto status = found.status();
+                EXPECT_EQ(status.published, Position(first + pushed));
+                EXPECT_EQ(status.consumed, Position(first + popped));
+                EXPECT_EQ(status.capacity, capacity);
+                EXPECT_EQ(status.producer, (shm::peer_id{7, 9}));
+                EXPECT_EQ(status.consumer, (shm::peer_id{8, 1}));
+                EXPECT_FALSE(status.reported_corrupt);
+
+                *bytes.get<std::uint64_t>(168).value() = 0;  // nobody is left who holds a role
+                *bytes.get<std::uint64_t>(176).value() = 0;
+                auto [producer, consumer] = found.split({1, 1}).value();
+                for (std::uint32_t i = popped; i < pushed; ++i) EXPECT_EQ(consumer.try_pop(), item_of<T>(i));
+                EXPECT_FALSE(consumer.try_pop().has_value());
+                for (std::uint32_t i = 0; i < capacity; ++i)
+                    EXPECT_EQ(producer.try_push(item_of<T>(100 + i)), push_result::pushed);
+                for (std::uint32_t i = 0; i < capacity; ++i) EXPECT_EQ(consumer.try_pop(), item_of<T>(100 + i));
+            },
+            [](shm::region bytes) -> std::optional<fault> {
+                const auto found = ring_type::attach(bytes);
+                return found ? std::nullopt : std::optional{found.error()};
+            }};
+}
+
+const std::vector<golden_ring>& rings() {
+    constexpr std::uint64_t almost_wrapped = std::uint64_t{0} - 2;
+    static const std::vector<golden_ring> all = {
+        ring<std::uint64_t>("spsc_ring.v1.in_use.hex", 4, 0, 3, 1),
+        ring<three_bytes>("spsc_ring.v1.positions_wrapped.hex", 4, almost_wrapped, 5, 1),
+        ring<whole_line>("spsc_ring.v1.empty.hex", 2, 0, 0, 0),
+        ring<std::uint16_t, std::uint32_t>("spsc_ring.v1.narrow_positions_full.hex", 8,
+                                           std::numeric_limits<std::uint32_t>::max(), 8, 0),
+    };
+    return all;
+}
+
+std::unique_ptr<guarded_bytes> placed(const byte_image& image) {
+    auto bytes = std::make_unique<guarded_bytes>(image.size());
+    std::memcpy(bytes->data(), image.data(), image.size());
+    return bytes;
+}
+
+class golden_images : public testing::TestWithParam<golden_ring> {};
+
+TEST_P(golden_images, are_what_the_library_makes) {
+    const auto& [name, position_bytes, slot_bytes, made, holds, refusal] = GetParam();
+    const byte_image now = made();
+    const std::string text = stored(name);
+    ASSERT_EQ(text, text_of(now, position_bytes, slot_bytes)) << folder / name << ": expected what is made now";
+    EXPECT_EQ(bytes_of(text), now) << "bytes between the fields";
+}
+
+TEST_P(golden_images, are_attached_to_and_read) {
+    const auto bytes = placed(bytes_of(stored(GetParam().name)));
+    GetParam().holds_what_it_did(bytes->region());
+    EXPECT_TRUE(bytes->untouched());
+}
+
+TEST_P(golden_images, with_any_byte_damaged_that_attach_relies_on_are_refused_by_name) {
+    const byte_image image = bytes_of(stored(GetParam().name));
+    for (const field& f : header_fields(GetParam().position_bytes))
+        for (std::size_t offset = f.offset; f.damaged && offset < f.offset + f.size_bytes; ++offset) {
+            byte_image damaged = image;
+            damaged.at(offset) ^= 0xff;
+            const auto refusal = GetParam().refusal(placed(damaged)->region());
+            ASSERT_TRUE(refusal) << f.name << ", byte " << offset;
+            EXPECT_EQ(refusal->what, *f.damaged) << f.name << ", byte " << offset;
+        }
+}
+
+TEST_P(golden_images, of_another_version_are_refused_by_its_number) {
+    for (const std::uint32_t version : {0u, 2u, 0x01000000u}) {
+        byte_image other = bytes_of(stored(GetParam().name));
+        for (unsigned i = 0; i < 4; ++i) other.at(version_offset + i) = static_cast<std::uint8_t>(version >> 8 * i);
+        const auto refusal = GetParam().refusal(placed(other)->region());
+        ASSERT_TRUE(refusal) << version;
+        EXPECT_EQ(*refusal, (fault{fault_kind::layout_version, 1, version}));
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(each, golden_images, testing::ValuesIn(rings()), [](const auto& tested) {
+    std::string name = tested.param.name.substr(0, tested.param.name.size() - std::strlen(".hex"));
+    std::replace(name.begin(), name.end(), '.', '_');
+    return name;
+});
+
+TEST(golden_folder, holds_todays_images_and_older_ones_that_are_refused_by_their_version) {
+    for (const auto& entry : std::filesystem::directory_iterator{folder}) {
+        const std::string name = entry.path().filename();
+        if (std::any_of(rings().begin(), rings().end(), [&](const auto& today) { return today.name == name; }))
+            continue;
+        const byte_image older = bytes_of(stored(name));
+        std::uint32_t version = 0;
+        for (unsigned i = 0; i < 4; ++i) version |= std::uint32_t{older.at(version_offset + i)} << 8 * i;
+        const auto refusal = rings().front().refusal(placed(older)->region());
+        ASSERT_TRUE(refusal) << name << ": is taken, and no test makes it";
+        EXPECT_EQ(*refusal, (fault{fault_kind::layout_version, 1, version})) << name;
+    }
+}
+
+}  // namespace
