@@ -95,6 +95,17 @@ printf '// licence\nint other_example();\n' >"$bad"
 refuses "does not hold" in_readme "$bad"
 holds "the README's example" in_readme examples/readme.cpp
 
+# What the documents name is there: tests, scenarios, scripts, targets, files.
+mapfile -t documents < <(tracked '*.md')
+refuses_words() { echo "$2" >"$samples/bad.md" && refuses "$1" ci/lint_docs.py "$samples/bad.md"; }
+refuses_words "a test or a litmus" "\`spsc_ring_layout.no_such_test\`"
+refuses_words "a test or a litmus" "\`litmus.no_such_row\`"
+refuses_words "a scenario" "\`spsc_ring_no_such_scenario\`"
+refuses_words "no such script" "\`ci/no_such_script.sh\`"
+refuses_words "a target" "\`make no-such-target\`"
+refuses_words "a file" "[there](no/such/file.md)"
+holds "what ${#documents[@]} documents name" ci/lint_docs.py "${documents[@]}"
+
 format=$(newest clang-format)
 if [[ $format != *-19 ]]; then
     echo "lint: formatting: NOT CHECKED, clang-format-19 is not installed and $format formats otherwise"

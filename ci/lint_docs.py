@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Whether what the documents name exists: lint_docs.py FILE.md...
+
+Links lead to files. In code quotes, `ci/x.sh` and `make x` are there, `litmus.x` is a row of the model check, `suite.test`
+a test (in the pages that say so, TELLING), `<primitive>_x` a scenario or a header. What an engine is known not to show is
+in docs/assumptions.md.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ASSUMPTIONS = ROOT / "docs/assumptions.md"
+TELLING = {"assumptions.md", "faults.md", "layouts.md", "bad.md"}
+PLACEHOLDERS = {"suite.test", "litmus.x"}
+EXTENSIONS = {"hpp", "cpp", "sh", "py", "md", "txt", "hex", "cmake"}
+
+
+def text_of(*patterns):
+    return "\n".join(path.read_text() for pattern in patterns for path in sorted(ROOT.glob(pattern)))
+
+
+def tests():
+    sources = text_of("proptests/*.cpp", "sanitizers/*.cpp", "models/**/*.cpp", "examples/*.cpp")
+    named = {f"{suite}.{test}" for suite, test in re.findall(r"\bTEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", sources)}
+    named |= {f"{suite}.{test}" for suite, test in re.findall(r"\bTYPED_TEST\(\s*(\w+),\s*(\w+)\)", sources)}
+    return named | {f"litmus.{row}" for row in re.findall(r"\b(?:forbidden|allowed)<.*>\(\"(\w+)\"\)", sources)}
+
+
+def unseen():
+    """What the engines are known not to show."""
+    sets = re.findall(r"\bblind_to\(const std::string& litmus\) \{(.*?)\}", text_of("models/*/engine.cpp"), re.DOTALL)
+    return {f"litmus.{row}" for rows in sets for row in re.findall(r'"(\w+)"', rows)}
+
+
+TESTS = tests()
+MODELS = text_of("models/*_model.cpp")
+PRIMITIVES = [path.name.removesuffix("_model.cpp") for path in ROOT.glob("models/*_model.cpp")]
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def faults_of_code(code, telling):
+    for script in re.findall(r"\bci/[a-z_]+\.(?:sh|py)\b", code):
+        if not (ROOT / script).is_file():
+            yield f"expected {script}, found no such script"
+    for target in re.findall(r"^make ([a-z][a-z-]*)", code):
+        if target not in TARGETS:
+            yield f"expected a target of the Makefile, found `make {target}`"
+    if not telling:
+        return
+    dotted = re.fullmatch(r"(?:each/)?([a-z]\w*)\.([a-z]\w*)", code)
+    if dotted and code not in PLACEHOLDERS and dotted[2] not in EXTENSIONS and f"{dotted[1]}.{dotted[2]}" not in TESTS:
+        yield f"expected a test or a litmus, found no {code}"
+    if any(re.fullmatch(rf"{primitive}_\w+", code) for primitive in PRIMITIVES):
+        if f'"{code}"' not in MODELS and not (ROOT / f"core/shm/{code}.hpp").is_file():
+            yield f"expected a scenario, found no {code}"
+
+
+def faults_of(path):
+    fenced = False
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        if fenced or line.startswith("    "):
+            continue
+        for code in re.findall(r"`([^`]+)`", line):
+            for fault in faults_of_code(code, path.name in TELLING):
+                yield number, fault
+        for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", line)):
+            target = link.partition("#")[0]
+            if target and not re.match(r"[a-z]+:", target) and not (path.parent / target).exists():
+                yield number, f"expected a file, found a link to {link}"
+
+
+def main():
+    files = [Path(name) for name in sys.argv[1:]]
+    if not files:
+        sys.exit("usage: lint_docs.py FILE.md...")
+    refused = [f"{path}:{number}: {fault}" for path in files for number, fault in faults_of(path)]
+    if not unseen():
+        refused.append("models/*/engine.cpp: expected what the engine does not show (blind_to), found none")
+    for row in sorted(unseen()):
+        if f"`{row}`" not in ASSUMPTIONS.read_text():
+            refused.append(f"docs/assumptions.md: expected {row}, which an engine does not show, found no word of it")
+    sys.exit("\n".join(refused) or 0)
+
+
+if __name__ == "__main__":
+    main()
