@@ -89,6 +89,13 @@ mapfile -t proofs < <(tracked 'proptests/*_props.cpp' 'models/*_model.cpp' 'sani
 for file in core/shm/other.hpp proptests/other_props.cpp models/other_model.cpp; do refuses "not listed" listed "$file"; done
 holds "the list of files and proofs" listed "${core[@]}" "${proofs[@]}"
 
+# What `make new-primitive` has laid is filled in.
+filled_in() { ! grep -Hnw OWED "$@"; }
+echo '/// Promise    OWED: what each side sees' >"$bad"
+refuses "OWED" filled_in "$bad"
+mapfile -t owing < <(tracked README.md 'core/*' 'models/*' 'proptests/*' 'sanitizers/*')
+holds "nothing OWED in ${#owing[@]} files" filled_in "${owing[@]}"
+
 # The README's example is the one that `make test` compiles and runs.
 in_readme() { [[ $(<README.md) == *"$(tail -n +2 "$1")"* ]] || { echo "README.md does not hold $1" && return 1; }; }
 printf '// licence\nint other_example();\n' >"$bad"
