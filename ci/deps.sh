@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Installs the packages that building, proving and linting need, on Debian and Ubuntu. What is there is left alone.
+#
+#     ci/deps.sh --cross                     and those of ci/aarch64.sh and ci/i686.sh, on an x86-64 machine
 set -euo pipefail
 
 packages=(
     g++ clang cmake ninja-build make git                               # the build
     libgtest-dev librapidcheck-dev relacy-dev libbenchmark-dev         # the proofs
     libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev              # the tools and examples
-    binutils patch python3 shellcheck                                  # the lints and planted mistakes
+    binutils patch python3 python3-yaml shellcheck                     # the lints and planted mistakes
     doxygen doxygen-awesome-css                                        # the reference
 )
+if [[ ${1-} == --cross && $(uname -m) == x86_64 ]]; then
+    packages+=(g++-aarch64-linux-gnu g++-i686-linux-gnu qemu-user)
+fi
 clang_packages() { echo "clang-$1" "clang-format-$1" "clang-tidy-$1" "libclang-rt-$1-dev"; }
 
 say() { echo "ci/deps.sh: $*"; }

@@ -19,7 +19,7 @@ step make lint
 step make docs
 step ci/codegen.sh
 step ci/cross_compilers.sh
-step ci/install.sh
+step ci/consumers.sh
 step make demo ARGS="--size-mb 16 --rounds 1"
 step make asan
 step make tsan

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Whether what the documents show works, against an installed library: ci/snippets.py PREFIX COMPILER...
+
+  ```cpp     with a main(): built and run. Else: words of a header, or compiled as a file
+  ```cmake   the end of a CMakeLists.txt whose target `mine` is the document's first program: configured, built, run
+  ```sh      run where that program is mine.cpp and this tree is shm-primitives/
+  ```text    nothing to run; a block in any other language is refused
+  `make x`, `ci/x.sh`  is there
+  ///     code, in the comment of a header: compiled in a function
+
+First it has to refuse a bad sample of each, so that a check that has gone blind is seen.
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WARNINGS = ["-std=c++20", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+
+# What the headers' examples speak of. They are compiled, not linked.
+FIXTURES = """
+#include <cassert>
+#include <cstddef>
+#include <shm/heap_region.hpp>
+#include <shm/memfd_region.hpp>
+#include <shm/mmap_region.hpp>
+#include <shm/proof_of_death.hpp>
+#include <shm/spsc_ring.hpp>
+struct price { int cents; };
+extern std::size_t size, capacity;
+extern int peer;
+void send_descriptor(int to, int what);
+"""
+
+
+class Refused(Exception):
+    pass
+
+
+def run(command, directory, env=None):
+    done = subprocess.run(command, cwd=directory, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=300)
+    if done.returncode != 0:
+        raise Refused(f"expected {' '.join(map(str, command))} to exit with 0, found {done.returncode}:\n{done.stdout}")
+    return " ".join(done.stdout.split())
+
+
+class Checker:
+    def __init__(self, prefix, compilers, work):
+        self.prefix, self.compilers, self.work = prefix, compilers, work
+        pkgconfig = next(prefix.rglob("pkgconfig"))
+        self.env = os.environ | {"PKG_CONFIG_PATH": str(pkgconfig), "CMAKE_PREFIX_PATH": str(prefix)}
+        self.flags = [run(["pkg-config", option, "shm-primitives"], work, self.env).split()
+                      for option in ("--cflags", "--libs")]
+        self.headers = [(path.relative_to(ROOT), " ".join(path.read_text().split()))
+                        for path in sorted([*ROOT.glob("core/shm/*.hpp"), *ROOT.glob("atomics/shm/*.hpp")])]
+        self.targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        (work / "shm-primitives").symlink_to(ROOT)
+
+    def cpp(self, code, place):
+        source = self.work / "snippet.cpp"
+        source.write_text(f'#line {place[1] + 1} "{place[0]}"\n{code}')
+        if re.search(r"\bint main\(", code):
+            (self.work / "mine.cpp").write_text(code)
+            printed = [self.built(compiler, source) for compiler in self.compilers]
+            return f"built and run by {', '.join(self.compilers)}: {printed[0]}"
+        words = " ".join(code.split()).rstrip(";{ ")
+        for path, text in self.headers:
+            if words in text:
+                return f"found in {path}"
+        return self.compiled(source)
+
+    def built(self, compiler, source):
+        cflags, libs = self.flags
+        run([compiler, *WARNINGS, source, *cflags, *libs, "-o", "snippet"], self.work)
+        return run(["./snippet"], self.work)
+
+    def compiled(self, source, *options):
+        for compiler in self.compilers:
+            run([compiler, *WARNINGS, *options, "-fsyntax-only", *self.flags[0], source], self.work)
+        return f"compiled by {', '.join(self.compilers)}"
+
+    def cmake(self, code, _):
+        (self.work / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.23)\nproject(reader LANGUAGES CXX)\nadd_executable(mine mine.cpp)\n" + code)
+        with tempfile.TemporaryDirectory(dir=self.work) as build:
+            configure = ["cmake", "-S", ".", "-B", build, "-G", "Ninja", f"-DCMAKE_CXX_COMPILER={self.compilers[0]}"]
+            run(configure, self.work, self.env)
+            run(["cmake", "--build", build], self.work)
+            return f"built and run by cmake and {self.compilers[0]}: " + run([f"{build}/mine"], self.work)
+
+    def sh(self, code, _):
+        printed = run(["bash", "-euc", code], self.work, self.env)
+        return f"run: {printed or 'and it said nothing'}"
+
+    def text(self, *_):
+        return None
+
+    def block(self, language, code, place):
+        if language not in ("cpp", "cmake", "sh", "text"):
+            raise Refused(f"expected a block of cpp, cmake, sh or text, found \"{language}\"")
+        return getattr(self, language)(code, place)
+
+    def names(self, document):
+        """How many times its code names a target of the Makefile or a script, each of which has to be there."""
+        spans = re.findall(r"`([^`\n]+)`|^(?:    )(.*)$", document, re.MULTILINE)
+        named = 0
+        for code in (quoted or line for quoted, line in spans):
+            for arguments in re.findall(r"(?:^|&& )make((?: [a-z][a-z-]*(?![\w=]))+)", code):
+                for target in arguments.split():
+                    named += 1
+                    if target not in self.targets:
+                        raise Refused(f"make {target}: expected a target of the Makefile, found none of that name")
+            for script in re.findall(r"\b(?:ci|tools)/[\w/]+\.(?:sh|py)\b", code):
+                named += 1
+                if not (ROOT / script).is_file():
+                    raise Refused(f"{script}: expected a script, found none of that name")
+        return named
+
+    def examples(self, found):
+        """All of them in one file: (code, header, line) each."""
+        source = self.work / "snippet.cpp"
+        source.write_text(FIXTURES + "".join(
+            f'void example_{number}() {{\n#line {line} "{header}"\n{code}}}\n'
+            for number, (code, header, line) in enumerate(found)))
+        return self.compiled(source, "-Wno-unused-variable", "-Wno-unused-but-set-variable")
+
+
+def blocks(document):
+    """(language, code, line) of each fenced block."""
+    for found in re.finditer(r"^```(.*)\n((?:.*\n)*?)^```$", document, re.MULTILINE):
+        yield found[1], found[2], document.count("\n", 0, found.start()) + 1
+
+
+def examples(header):
+    """(code, line) of each example in a comment."""
+    for found in re.finditer(r"^///\n((?:///     \S.*\n)+)///\n", header, re.MULTILINE):
+        yield found[1].replace("///", ""), header.count("\n", 0, found.start()) + 2
+
+
+def refuses(kind, check, *arguments):
+    try:
+        check(*arguments)
+    except Refused:
+        return
+    sys.exit(f"snippets: expected a bad sample of {kind} to be refused, found it accepted")
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__.splitlines()[0])
+    tracked = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).split()
+    failed = 0
+
+    def say(place, check, *arguments):
+        nonlocal failed
+        try:
+            said = check(*arguments)
+            if said:
+                print(f"{place[0]}:{place[1]}: {said}", flush=True)
+        except Refused as refused:
+            print(f"{place[0]}:{place[1]}: {refused}", file=sys.stderr)
+            failed = 1
+
+    with tempfile.TemporaryDirectory() as work:
+        checker = Checker(Path(sys.argv[1]).resolve(), sys.argv[2:], Path(work))
+        (Path(work) / "mine.cpp").write_text("int main() {}\n")
+        sample = ("sample", 0)
+        refuses("cpp, a program", checker.block, "cpp", "int main() { return 1; }\n", sample)
+        refuses("cpp, a fragment", checker.block, "cpp", "shm::no_such_name x;\n", sample)
+        refuses("cmake", checker.block, "cmake", "target_link_libraries(mine PRIVATE shm::primitives)\n", sample)
+        refuses("sh", checker.block, "sh", "pkg-config --libs no-such-package\n", sample)
+        refuses("another language", checker.block, "rust", "fn main() {}\n", sample)
+        refuses("a target", checker.names, "`make no-such-target`")
+        refuses("a script", checker.names, "    ci/no_such_script.sh\n")
+        refuses("an example in a header", checker.examples, [("no_such_name();\n", "sample", 1)])
+
+        named = 0
+        for name in (name for name in tracked if name.endswith(".md")):
+            document = (ROOT / name).read_text()
+            for language, code, line in blocks(document):
+                say((name, line), checker.block, language, code, (name, line))
+            try:
+                named += checker.names(document)
+            except Refused as refused:
+                print(f"{name}: {refused}", file=sys.stderr)
+                failed = 1
+        headers = [name for name in tracked if re.fullmatch(r"core/shm/\w+\.hpp", name)]
+        found = [(code, name, line) for name in headers for code, line in examples((ROOT / name).read_text())]
+        say(("core/shm", f"{len(found)} examples in comments"), checker.examples, found)
+        print(f"{named} targets and scripts that the documents name are there")
+    sys.exit(failed)
+
+
+main()
