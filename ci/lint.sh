@@ -113,6 +113,21 @@ refuses_words "a target" "\`make no-such-target\`"
 refuses_words "a file" "[there](no/such/file.md)"
 holds "what ${#documents[@]} documents name" ci/lint_docs.py "${documents[@]}"
 
+# A workflow runs where nobody looks on.
+mapfile -t workflows < <(tracked '.github/workflows/*.yml')
+refuses_workflow() {
+    printf 'permissions: {contents: read}\njobs:\n  a:\n    timeout-minutes: 1\n    steps:\n      - %s\n' "$2" \
+        >"$samples/bad.yml"
+    refuses "$1" ci/lint_workflows.py "$samples/bad.yml"
+}
+refuses_workflow "pinned by a commit" "uses: actions/checkout@v5"
+refuses_workflow "pinned by a commit" "uses: actions/checkout@0123456789abcdef"
+refuses_workflow "no such script" "run: ci/no_such_script.sh"
+refuses_workflow "a target" "run: make no-such-target"
+refuses_workflow "a preset" "run: cmake --preset no-such-preset"
+refuses_workflow "expected YAML" "run: [ci/run.sh"
+holds "${#workflows[@]} workflows" ci/lint_workflows.py "${workflows[@]}"
+
 format=$(newest clang-format)
 if [[ $format != *-19 ]]; then
     echo "lint: formatting: NOT CHECKED, clang-format-19 is not installed and $format formats otherwise"
