@@ -79,6 +79,9 @@ def main():
     if not files:
         sys.exit("usage: lint_docs.py FILE.md...")
     refused = [f"{path}:{number}: {fault}" for path in files for number, fault in faults_of(path)]
+    version = re.search(r'version = "([0-9.]+)"', (ROOT / "core/shm/version.hpp").read_text())[1]
+    if not re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE):
+        refused.append(f"CHANGELOG.md: expected a section {version}, the library's version, found none")
     if not unseen():
         refused.append("models/*/engine.cpp: expected what the engine does not show (blind_to), found none")
     for row in sorted(unseen()):
