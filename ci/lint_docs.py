@@ -4,7 +4,7 @@
 
 Links lead to files. In code quotes, `ci/x.sh` and `make x` are there, `litmus.x` is a row of the model check, `suite.test`
 a test (in the pages that say so, TELLING), `<primitive>_x` a scenario or a header. What an engine is known not to show is
-in docs/assumptions.md.
+in docs/assumptions.md, the library's version in CHANGELOG.md.
 """
 
 import re
