@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+snippets=
+trap 'if [[ $snippets ]]; then kill "$snippets" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
 refuse() { echo "ci/consumers.sh: $*" >&2; exit 1; }
 same() { [[ $2 == "$3" ]] || refuse "$1: expected \"$2\", found \"$3\""; }
 quietly() { "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; refuse "failed: $*"; }; }
@@ -19,6 +20,31 @@ done
 version=$(sed -n 's/.*version = "\(.*\)";/\1/p' core/shm/version.hpp)
 export CMAKE_GENERATOR=Ninja CMAKE_BUILD_PARALLEL_LEVEL=2
 unset CMAKE_PREFIX_PATH PKG_CONFIG_PATH
+
+# Of the recipes, what can be read without vcpkg and Conan: their syntax, the files that they name, their version.
+cat >"$work/port.cmake" <<CMAKE
+foreach(command IN ITEMS cmake_configure cmake_install cmake_config_fixup fixup_pkgconfig install_copyright)
+  function(vcpkg_\${command})
+    foreach(argument IN LISTS ARGN)
+      if(IS_ABSOLUTE "\${argument}" AND NOT EXISTS "\${argument}")
+        message(FATAL_ERROR "expected a file, found none: \${argument}")
+      endif()
+    endforeach()
+  endfunction()
+endforeach()
+set(PORT shm-primitives)
+set(CURRENT_PACKAGES_DIR $work/port)
+include($PWD/packaging/vcpkg/portfile.cmake)
+CMAKE
+quietly cmake -P "$work/port.cmake"
+for recipe in packaging/conan/conanfile.py packaging/conan/test_package/conanfile.py; do
+    quietly python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$recipe"
+done
+same "version in vcpkg.json" "$version" \
+    "$(python3 -c 'import json, sys; print(json.load(sys.stdin)["version"])' <packaging/vcpkg/vcpkg.json)"
+same "version in conanfile.py" "$version" "$(sed -n 's/^    version = "\(.*\)"$/\1/p' packaging/conan/conanfile.py)"
+same "newest version in CHANGELOG.md" "$version" "$(sed -n 's/^## \([0-9.]*[0-9]\).*/\1/p' CHANGELOG.md | head -n 1)"
+say "versions" "" "$version in version.hpp, vcpkg.json, conanfile.py, CHANGELOG.md"
 
 # What git tracks, or would track, as a repository: what is not in it, no consumer may need.
 source=$work/source
@@ -38,32 +64,7 @@ clang_flags=(-Weverything -Wno-c++98-compat -Wno-c++98-compat-pedantic -Wno-swit
     -Wno-unsafe-buffer-usage -Wno-unknown-warning-option -Werror)
 strict() { if [[ $1 == g++ ]]; then echo "${gcc_flags[*]}"; else echo "${clang_flags[*]}"; fi; }
 
-# It includes every header, calls what lies in each part of the library, and says which version it was built with.
 consumer=$work/consumer.cpp
-{
-    for header in core/shm/*.hpp atomics/shm/std_atomics.hpp atomics/shm/atomics_layer.hpp; do
-        if grep -q " $header$" CMakeLists.txt && [[ $header != */system_call.hpp ]]; then
-            echo "#include <shm/$(basename "$header")>"
-        fi
-    done
-    cat <<'CPP'
-#include <iostream>
-#include <utility>
-#include <unistd.h>
-int main() {
-    using ring = shm::spsc_ring<int>;
-    const auto made = shm::memfd_region::create(ring::required_size(2)).value();
-    const auto bytes = shm::memfd_region::attach(shm::unique_fd{dup(made.fd())}).value();
-    const auto numbers = ring::create(bytes.region(), 2).value();
-    auto [producer, consumer] = numbers.split(shm::this_process().value()).value();
-    const auto refused = shm::mmap_region::attach("/no such file");
-    if (refused || refused.error().sentence().empty() || shm::reap(-2)) return 1;
-    if (producer.try_push(42) != shm::push_result::pushed) return 1;
-    std::cout << shm::version << ' ' << consumer.try_pop().value_or(0) << '\n';
-}
-CPP
-} >"$consumer"
-
 ran() {  # KIND COMPILER PROGRAM
     local printed
     printed=$("$3") || refuse "$1, $2: expected $3 to exit with 0, found $?"
@@ -75,8 +76,8 @@ ran() {  # KIND COMPILER PROGRAM
 by_cmake() {
     local kind=$1 compiler=$2 lines=$3 project build
     shift 3
-    project=$work/project-$RANDOM$RANDOM build=$project/build
-    mkdir "$project"
+    project=$(mktemp -d "$work/project.XXXX")
+    build=$project/build
     printf '%s\n' 'cmake_minimum_required(VERSION 3.23)' 'project(stranger VERSION 3 LANGUAGES CXX)' "$lines" \
         "add_executable(stranger $consumer)" 'target_link_libraries(stranger PRIVATE shm::primitives)' \
         'install(TARGETS stranger)' >"$project/CMakeLists.txt"
@@ -115,6 +116,42 @@ quietly cmake --install "$work/build-shared" --prefix "$work/made"
 mv "$work/made" "$work/shared"
 quietly cmake "$source/build/release" -DCMAKE_INSTALL_LIBDIR="$work/absolute/l" -DCMAKE_INSTALL_INCLUDEDIR="$work/absolute/i"
 quietly cmake --install "$source/build/release" --prefix "$work/elsewhere"
+
+# The shared library exports what is called from outside, which is what a static one has that is not inline, and nothing.
+shared=$(readlink -f "$work/shared/lib/libshm_primitives.so")
+functions() { nm --extern-only --defined-only "$@" | sed -n 's/^[0-9a-f]* T //p' | sort; }
+exports=$(nm --dynamic --defined-only "$shared" | sed 's/^[0-9a-f]* . //' | sort)
+diff <(functions "$work/static/lib/libshm_primitives.a") - <<<"$exports" | c++filt >"$work/log" ||
+    refuse "exports: expected the static library's functions, found otherwise (< lacking, > too many): $(<"$work/log")"
+same "name of the shared library" "libshm_primitives.so.${version%.*}" \
+    "$(objdump --private-headers "$shared" | awk '$1 == "SONAME" { print $2 }')"
+say "shared, exports" "" "the library's $(wc -l <<<"$exports") functions and nothing else, as libshm_primitives.so.${version%.*}"
+
+"$source/ci/snippets.py" "$work/static" g++ clang++ >"$work/shown" 2>&1 &  # in the meantime; it takes a while
+snippets=$!
+
+[[ ! -e $work/static/include/shm/relacy_atomics.hpp ]] || refuse "a checker's header is installed"
+
+# The consumer includes every header, calls what lies in each part of the library, and says which version it was built with.
+{
+    for header in "$work"/static/include/shm/*.hpp; do echo "#include <shm/${header##*/}>"; done
+    cat <<'CPP'
+#include <iostream>
+#include <utility>
+#include <unistd.h>
+int main() {
+    using ring = shm::spsc_ring<int>;
+    const auto made = shm::memfd_region::create(ring::required_size(2)).value();
+    const auto bytes = shm::memfd_region::attach(shm::unique_fd{dup(made.fd())}).value();
+    const auto numbers = ring::create(bytes.region(), 2).value();
+    auto [producer, consumer] = numbers.split(shm::this_process().value()).value();
+    const auto refused = shm::mmap_region::attach("/no such file");
+    if (refused || refused.error().sentence().empty() || shm::reap(-2)) return 1;
+    if (producer.try_push(42) != shm::push_result::pushed) return 1;
+    std::cout << shm::version << ' ' << consumer.try_pop().value_or(0) << '\n';
+}
+CPP
+} >"$consumer"
 
 found_in "find_package, static" g++ "$work/static"
 found_in "find_package, static" clang++ "$work/static"
@@ -176,49 +213,18 @@ by_pkg_config ".tar.gz, pkg-config" clang++ "$work/unpacked"
 # That needs no root: there are no scripts to run, and fakeroot lets it change owners.
 root=$work/root
 mkdir -p "$root"/var/lib/dpkg/{info,updates,triggers}
-cp /var/lib/dpkg/status "$root/var/lib/dpkg/status"
+cp /var/lib/dpkg/status "$root/var/lib/dpkg"
+cp /var/lib/dpkg/info/format "$root/var/lib/dpkg/info"
+dpkg-query --show --showformat "$root/var/lib/dpkg/info/\${binary:Package}.list\n" | xargs touch  # it warns of missing ones
+same "version of the .deb" "$version" "$(dpkg-deb --field "$deb" Version)"
 quietly env PATH="$PATH:/usr/sbin:/sbin" fakeroot dpkg --root="$root" --log=/dev/null --install "$deb"
 found_in ".deb, find_package" clang++ "$root/usr"
 by_pkg_config ".deb, pkg-config" g++ "$root/usr"
-lintian --allow-root --fail-on error,warning "$deb" 2>&1 | tee "$work/log" >&2 || refuse "lintian refuses ${deb##*/}"
+quietly lintian --allow-root --fail-on error,warning "$deb"
 say ".deb, lintian" "" "no error, no warning: $(dpkg-deb --field "$deb" Section Depends | xargs)"
 
-# The shared library exports what is called from outside, which is what a static one has that is not inline, and nothing.
-shared=$(readlink -f "$work/shared/lib/libshm_primitives.so")
-functions() { nm --extern-only --defined-only "$@" | sed -n 's/^[0-9a-f]* T //p' | sort; }
-exports=$(nm --dynamic --defined-only "$shared" | sed 's/^[0-9a-f]* . //' | sort)
-same "functions that the shared library exports" "$(functions "$work/static/lib/libshm_primitives.a")" "$exports"
-same "name of the shared library" "libshm_primitives.so.${version%.*}" \
-    "$(objdump --private-headers "$shared" | awk '$1 == "SONAME" { print $2 }')"
-say "shared, exports" "" "the library's $(wc -l <<<"$exports") functions and nothing else, as libshm_primitives.so.${version%.*}"
-
-[[ ! -e $work/static/include/shm/relacy_atomics.hpp ]] || refuse "a checker's header is installed"
-# Of the recipes, what can be read without vcpkg and Conan: their syntax, the files that they name, their version.
-cat >"$work/port.cmake" <<CMAKE
-foreach(command IN ITEMS cmake_configure cmake_install cmake_config_fixup fixup_pkgconfig install_copyright)
-  function(vcpkg_\${command})
-    foreach(argument IN LISTS ARGN)
-      if(IS_ABSOLUTE "\${argument}" AND NOT EXISTS "\${argument}")
-        message(FATAL_ERROR "expected a file, found none: \${argument}")
-      endif()
-    endforeach()
-  endfunction()
-endforeach()
-set(PORT shm-primitives)
-set(CURRENT_PACKAGES_DIR $work/port)
-include($source/packaging/vcpkg/portfile.cmake)
-CMAKE
-quietly cmake -P "$work/port.cmake"
-for recipe in packaging/conan/conanfile.py packaging/conan/test_package/conanfile.py; do
-    quietly python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$recipe"
-done
-same "version in vcpkg.json" "$version" \
-    "$(python3 -c 'import json, sys; print(json.load(sys.stdin)["version"])' <packaging/vcpkg/vcpkg.json)"
-same "version in conanfile.py" "$version" "$(sed -n 's/^    version = "\(.*\)"$/\1/p' packaging/conan/conanfile.py)"
-same "version of the .deb" "$version" "$(dpkg-deb --field "$deb" Version)"
-if [[ -f CHANGELOG.md ]]; then
-    same "newest version in CHANGELOG.md" "$version" "$(grep -om1 '^## \[\?[0-9][0-9.]*' CHANGELOG.md | tr -d '#[] ')"
-fi
-say "versions" "" "$version in the headers, CMake, pkg-config, .deb, .tar.gz, vcpkg.json, conanfile.py"
-
-"$source/ci/snippets.py" "$work/static" g++ clang++
+shown=0
+wait "$snippets" || shown=$?
+snippets=
+cat "$work/shown"
+((shown == 0)) || refuse "what the documents show does not work: see above"
