@@ -24,4 +24,5 @@ step make demo ARGS="--size-mb 16 --rounds 1"
 step make asan
 step make tsan
 step make mutants
+step ci/new_primitive.sh
 printf '\n=== all passed in %d s\n' "$SECONDS"
