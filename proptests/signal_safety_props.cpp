@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// shm_test(signal_safety_props WRAP aligned_alloc calloc malloc realloc)
+//
+// What the table in docs/portability.md says of each function: which allocate, which make system calls, which may be
+// called in a signal handler.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <shm/heap_region.hpp>
+#include <shm/memfd_region.hpp>
+#include <shm/mmap_region.hpp>
+#include <shm/proof_of_death.hpp>
+#include <shm/spsc_ring.hpp>
+
+#include "process_state.hpp"
+#include "temporary_directory.hpp"
+
+namespace {
+
+std::atomic<int> allocations = 0;
+
+}  // namespace
+
+// The linker sends each call of f to __wrap_f, and knows the f of the C library as __real_f. What the C++ library
+// allocates comes through operator new.
+void* real_malloc(std::size_t size_bytes) asm("__real_malloc");
+void* real_calloc(std::size_t count, std::size_t size_bytes) asm("__real_calloc");
+void* real_realloc(void* bytes, std::size_t size_bytes) asm("__real_realloc");
+void* real_aligned_alloc(std::size_t alignment, std::size_t size_bytes) asm("__real_aligned_alloc");
+void* wrapped_malloc(std::size_t size_bytes) asm("__wrap_malloc");
+void* wrapped_calloc(std::size_t count, std::size_t size_bytes) asm("__wrap_calloc");
+void* wrapped_realloc(void* bytes, std::size_t size_bytes) asm("__wrap_realloc");
+void* wrapped_aligned_alloc(std::size_t alignment, std::size_t size_bytes) asm("__wrap_aligned_alloc");
+
+void* wrapped_malloc(std::size_t size_bytes) { return ++allocations, real_malloc(size_bytes); }
+void* wrapped_calloc(std::size_t count, std::size_t size_bytes) {
+    return ++allocations, real_calloc(count, size_bytes);
+}
+void* wrapped_realloc(void* bytes, std::size_t size_bytes) { return ++allocations, real_realloc(bytes, size_bytes); }
+void* wrapped_aligned_alloc(std::size_t alignment, std::size_t size_bytes) {
+    return ++allocations, real_aligned_alloc(alignment, size_bytes);
+}
+// Not inlined: g++ 12 would see what is newed meet free, and warn of it.
+[[gnu::noinline]] void* operator new(std::size_t size_bytes) {
+    if (void* const bytes = std::malloc(size_bytes)) return bytes;
+    std::abort();
+}
+[[gnu::noinline]] void operator delete(void* bytes) noexcept { std::free(bytes); }
+[[gnu::noinline]] void operator delete(void* bytes, std::size_t) noexcept { std::free(bytes); }
+
+namespace {
+
+using ring = shm::spsc_ring<std::uint64_t>;
+using shm::push_result;
+
+constexpr std::uint32_t capacity = 16;
+constexpr shm::peer_id peer{1, 1};
+
+template <class Call>
+[[nodiscard]] int allocations_of(Call call) {
+    const int before = allocations;
+    call();
+    return allocations - before;
+}
+
+/// All that the two ends of a ring can do, and what observers see. Whether it is what it should be.
+[[nodiscard]] bool use(const ring& shared, ring::producer& producer, ring::consumer& consumer) {
+    std::array<std::uint64_t, 4> some{1, 2, 3, 4};
+    bool right = producer.try_push(0) == push_result::pushed && consumer.try_pop() == 0u;
+    right &= producer.try_push_n(some) == 4 && consumer.try_pop_n(some) == 4 && some[3] == 4;
+    for (std::uint32_t filled = 0; filled < capacity;) {
+        const auto slots = producer.reserve(capacity - filled);
+        for (auto& slot : slots) slot.write(5);
+        producer.commit(slots.size());
+        filled += static_cast<std::uint32_t>(slots.size());
+    }
+    right &= producer.is_full() && producer.available_capacity() == 0 && producer.try_push(6) == shm::ring_full;
+    right &= shared.status().size == capacity && shared.size_approx() == capacity && !shared.is_empty();
+    while (const std::size_t count = consumer.peek(capacity).size()) consumer.consume(count);
+    right &= consumer.is_empty() && consumer.size() == 0 && !consumer.try_pop();
+    auto moved = std::move(producer);
+    producer = std::move(moved);
+    return right && !producer.corrupt() && !consumer.corrupt();
+}
+
+class signal_safety : public testing::Test {
+protected:
+    const shm::heap_region bytes_ = shm::heap_region::create(ring::required_size(capacity)).value();
+};
+
+TEST_F(signal_safety, a_ring_allocates_nothing) {
+    bool right = false;
+    EXPECT_EQ(allocations_of([&] {
+                  const auto made = ring::create(bytes_.region(), capacity).value();
+                  const auto shared = ring::attach(bytes_.region()).value();
+                  auto [producer, consumer] = made.split(peer).value();
+                  right = use(shared, producer, consumer) && !shared.claim_producer(peer) &&
+                          !ring::create(bytes_.region(), capacity) && !ring::attach({});
+              }),
+              0);
+    EXPECT_TRUE(right);
+}
+
+TEST_F(signal_safety, what_a_take_over_needs_is_had_before_it) {
+    const auto shared = ring::create(bytes_.region(), capacity).value();
+    const auto dead = shm::reap(start_child([] { return 0; })).value().proof;
+    EXPECT_EQ(allocations_of([&] { EXPECT_FALSE(shared.take_over_consumer(peer, dead)); }), 0);
+}
+
+TEST_F(signal_safety, a_region_without_a_name_allocates_nothing) {
+    EXPECT_EQ(allocations_of([] {
+                  const auto made = shm::memfd_region::create(4096).value();
+                  const shm::unique_fd copy{fcntl(made.fd(), F_DUPFD_CLOEXEC, 0)};
+                  auto other = shm::memfd_region::attach(shm::unique_fd{fcntl(made.fd(), F_DUPFD_CLOEXEC, 0)}).value();
+                  EXPECT_TRUE(other.region().get<std::uint64_t>(8) && other.region().offset(4096));
+                  EXPECT_FALSE(shm::memfd_region::attach(shm::unique_fd{}));
+                  EXPECT_FALSE(other.region().subregion(1, 4096));
+              }),
+              0);
+}
+
+TEST_F(signal_safety, a_named_region_allocates_only_for_its_name) {
+    const temporary_directory directory;
+    const auto path = directory / "bytes";
+    std::optional<shm::mmap_region> made;
+    EXPECT_GT(allocations_of([&] { made = shm::mmap_region::create(path, 4096).value(); }), 0);
+    EXPECT_EQ(allocations_of([&] {
+                  made->take_ownership();
+                  EXPECT_TRUE(made->resize(8192) && made->check_and_remap());
+                  EXPECT_EQ(made->region().size_bytes(), 8192u);
+                  EXPECT_TRUE(made->close_name().value());
+                  made->release_ownership();
+              }),
+              0);
+}
+
+TEST_F(signal_safety, a_wait_for_a_death_allocates_nothing) {
+    const auto watch = shm::process_watch::open(shm::this_process().value()).value();
+    EXPECT_EQ(allocations_of([&] { EXPECT_EQ(watch.wait().error().what, shm::fault_kind::not_dead); }), 0);
+}
+
+TEST_F(signal_safety, memory_and_sentences_are_allocated) {
+    EXPECT_GT(allocations_of([] { EXPECT_TRUE(shm::heap_region::create(64)); }), 0);
+    EXPECT_GT(allocations_of([] { EXPECT_FALSE(shm::fault{}.sentence().empty()); }), 0);
+}
+
+/// How a child ends that makes this call where the kernel kills for every system call but read, write and exit.
+template <class Call>
+[[nodiscard]] int ended_without_system_calls(Call call) {
+    return ended(start_child([&] {
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) return 2;
+        syscall(SYS_exit, call() ? 0 : 1);
+        return 3;
+    }));
+}
+
+TEST_F(signal_safety, a_ring_makes_no_system_call) {
+    const auto shared = ring::create(bytes_.region(), capacity).value();
+    auto [producer, consumer] = shared.split(peer).value();
+    const int status = ended_without_system_calls([&] {
+        return ring::attach(bytes_.region()) && use(shared, producer, consumer) && !shared.claim_consumer(peer);
+    });
+    EXPECT_TRUE(exited_with(status, 0)) << status;
+}
+
+TEST_F(signal_safety, a_claim_makes_one) {
+    const auto shared = ring::create(bytes_.region(), capacity).value();
+    const int status = ended_without_system_calls([&] { return shared.claim_producer(peer).has_value(); });
+    EXPECT_TRUE(killed_by(status, SIGKILL)) << status;
+}
+
+/// What the handler below works with: one end of each of two rings.
+struct {
+    const ring* shared;
+    ring::producer* producer;
+    ring::consumer* consumer;
+    std::uint64_t pushed;
+    std::uint64_t popped;
+    int allocations;
+    bool wrong;
+} in_handler;
+
+void work(int) {
+    auto& my = in_handler;
+    const int before = allocations;
+    while (my.producer->try_push(my.pushed) == push_result::pushed) ++my.pushed;
+    while (const auto found = my.consumer->try_pop()) my.wrong |= *found != my.popped++;
+    my.wrong |= my.shared->status().size > capacity || my.shared->claim_producer(peer).has_value();
+    my.allocations += allocations - before;
+}
+
+TEST_F(signal_safety, ends_work_in_a_signal_handler_wherever_it_interrupts_the_others) {
+    constexpr std::uint64_t items = 20'000;
+    const auto more_bytes = shm::heap_region::create(ring::required_size(capacity)).value();
+    const auto forth = ring::create(bytes_.region(), capacity).value();
+    const auto back = ring::create(more_bytes.region(), capacity).value();
+    auto [producer, handlers_consumer] = forth.split(peer).value();
+    auto [handlers_producer, consumer] = back.split(peer).value();
+    in_handler = {&back, &handlers_producer, &handlers_consumer, 0, 0, 0, false};
+
+    struct sigaction before{};
+    struct sigaction handled{};
+    handled.sa_handler = work;
+    handled.sa_flags = SA_RESTART;
+    ASSERT_EQ(sigaction(SIGALRM, &handled, &before), 0);
+    constexpr timeval often{0, 50};
+    const itimerval ticking{often, often};
+    ASSERT_EQ(setitimer(ITIMER_REAL, &ticking, nullptr), 0);
+
+    std::uint64_t pushed = 0;
+    bool wrong = false;
+    for (std::uint64_t popped = 0; popped < items;) {
+        if (producer.try_push(pushed) == push_result::pushed) ++pushed;
+        if (const auto found = consumer.try_pop()) wrong |= *found != popped++;
+        const std::vector<int> interrupted(popped % 64);  // the allocator too
+    }
+    const itimerval never{};
+    ASSERT_EQ(setitimer(ITIMER_REAL, &never, nullptr), 0);
+    ASSERT_EQ(sigaction(SIGALRM, &before, nullptr), 0);
+    work(0);
+
+    EXPECT_FALSE(wrong || in_handler.wrong);
+    EXPECT_EQ(in_handler.popped, pushed);
+    EXPECT_EQ(in_handler.allocations, 0);
+}
+
+}  // namespace
