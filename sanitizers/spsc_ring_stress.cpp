@@ -56,8 +56,9 @@ using std::chrono::steady_clock;
     return value ^ value >> 31;
 }
 
-/// Says which it is, carries something, and tells when it is torn.
-struct item {
+/// Says which it is, carries something, and tells when it is torn. Aligned as where a 64-bit integer is aligned to 4 it
+/// would not be, so that a 32-bit process can share it.
+struct alignas(8) item {
     std::uint64_t sequence;
     std::uint64_t payload;
     std::uint64_t checksum;
@@ -601,7 +602,7 @@ int complain(const std::string& sentence) {
 
 /// One side of an exchange between two programs.
 int run_one_side(std::string_view side, const char* file, std::string_view text) {
-    std::uint64_t number = 0;
+    std::size_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc{} || end != text.data() + text.size() || number == 0)
         return complain("expected a number of at least 1, found \"" + std::string{text} + "\"");
