@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSUMPTIONS = ROOT / "docs/assumptions.md"
-TELLING = {"assumptions.md", "faults.md", "layouts.md", "bad.md"}
+TELLING = {"assumptions.md", "faults.md", "layouts.md", "portability.md", "bad.md"}
 PLACEHOLDERS = {"suite.test", "litmus.x"}
 EXTENSIONS = {"hpp", "cpp", "sh", "py", "md", "txt", "hex", "cmake"}
 

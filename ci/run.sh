@@ -13,12 +13,15 @@ step() {
     ((status == 0)) || exit "$status"
 }
 
-step ci/deps.sh
+step ci/deps.sh --cross
 step make test
 step make lint
 step make docs
 step ci/codegen.sh
 step ci/cross_compilers.sh
+step ci/portability.sh
+step ci/aarch64.sh
+step ci/i686.sh
 step ci/consumers.sh
 step make demo ARGS="--size-mb 16 --rounds 1"
 step make asan
