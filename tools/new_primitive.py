@@ -64,7 +64,7 @@ def complaint(stage):
     headers = sorted({header.name for root in (ROOT, stage) for header in (root / "core/shm").glob("*.hpp")})
     program = "".join(f"#include <shm/{header}>\n" for header in headers)
     found = subprocess.run(
-        [os.environ.get("CXX", "g++"), "-std=c++20", "-fsyntax-only", "-x", "c++", "-"]
+        ["g++", "-std=c++20", "-fsyntax-only", "-x", "c++", "-"]
         + [f"-I{folder}" for folder in (stage / "core", ROOT / "core", ROOT / "atomics")],
         input=program,
         capture_output=True,
