@@ -7,8 +7,9 @@ set -euo pipefail
 
 packages=(
     g++ clang cmake ninja-build make git                               # the build
-    libgtest-dev librapidcheck-dev relacy-dev libbenchmark-dev         # the proofs
+    libgtest-dev librapidcheck-dev relacy-dev                          # the proofs
     libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev              # the tools and examples
+    libboost-dev libreaderwriterqueue-dev libatomic-queue-dev          # what the bench measures beside
     binutils patch python3 python3-yaml shellcheck                     # the lints and planted mistakes
     doxygen doxygen-awesome-css                                        # the reference
 )

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// Runs the bench with contestants that are broken. It has to name each, with what it expected and found, and to fail.
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ended {
+    int status;
+    std::string printed;  // on both
+};
+
+/// Runs it until nobody holds its output any more: a child left behind would keep it open, and the test would hang.
+ended bench(const std::string& arguments) {
+    FILE* const output = popen((BROKEN_BENCH " --repetitions 2 --milliseconds 1 " + arguments + " 2>&1").c_str(), "r");
+    if (output == nullptr) return {-1, "popen failed"};
+    std::string printed;
+    std::array<char, 4096> part{};
+    for (std::size_t size = 0; (size = fread(part.data(), 1, part.size(), output)) > 0;)
+        printed.append(part.data(), size);
+    const int status = pclose(output);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), printed};
+}
+
+std::string read(const fs::path& file) {
+    std::ifstream from{file};
+    return {std::istreambuf_iterator<char>{from}, {}};
+}
+
+/// The row is measured; its broken contestant is out with this sentence, and the right one is not.
+void disqualifies(const std::string& row, const std::string& sentence, const std::string& more = "") {
+    const ended run = bench("--only '" + row + "' " + more);
+    EXPECT_EQ(run.status, 1) << run.printed;
+    EXPECT_NE(run.printed.find("DISQUALIFIED: " + sentence), std::string::npos) << run.printed;
+    EXPECT_NE(run.printed.find("\n  right "), std::string::npos) << run.printed;
+    EXPECT_NE(run.printed.find("bench: a contestant was disqualified"), std::string::npos) << run.printed;
+}
+
+void misused(const std::string& arguments, const std::string& sentence) {
+    const ended run = bench(arguments);
+    EXPECT_EQ(run.status, 2) << run.printed;
+    EXPECT_EQ(run.printed, "bench: " + sentence + "\n");
+}
+
+class files_of_the_bench : public testing::Test {
+protected:
+    files_of_the_bench() { fs::create_directory(folder_); }
+    ~files_of_the_bench() override { fs::remove_all(folder_); }
+    fs::path folder_ = fs::temp_directory_path() / ("bench_test." + std::to_string(getpid()));
+};
+
+TEST(a_contestant, that_drops_an_element_is_out) {
+    disqualifies("drops, threads", "element 1000: expected 1001, found 1002");
+    disqualifies("drops, processes", "element 1000: expected 1001, found 1002");
+}
+
+TEST(a_contestant, that_repeats_an_element_is_out) {
+    disqualifies("repeats, threads", "element 1000: expected 1001, found 1000");
+}
+
+TEST(a_contestant, that_tears_an_element_is_out) {
+    disqualifies("tears, processes",
+                 "element 1000: expected {1001 1002 1003 1004 1005 1006 1007 1008}, found {1001 1002 1003 1004 1005 "
+                 "1006 1007 1007}");
+}
+
+TEST(a_contestant, that_gives_a_wrong_answer_is_out) {
+    disqualifies("wrong answer, threads", "element 1000: expected 1001, found 1002");
+}
+
+// The right one has to answer within the same patience, so it is long, though each of the two costs that much.
+TEST(a_contestant, that_hangs_is_out) {
+    disqualifies("hangs, threads", "it hangs: no chunk for 3 s", "--patience-ms 3000");
+    disqualifies("hangs, processes", "it hangs: no chunk for 3 s", "--patience-ms 3000");
+}
+
+TEST(a_contestant, that_dies_is_out) {
+    disqualifies("dies, threads", "a side was killed by signal 9");
+    disqualifies("dies, processes", "a side was killed by signal 9");
+}
+
+// Killed in a run that would last ten minutes: the second child, the first has measured how fast a line travels.
+TEST(a_killed_bench, leaves_no_child) {
+    FILE* const output = popen("echo $$; exec " BROKEN_BENCH " --only 'right, threads' --milliseconds 600000", "r");
+    ASSERT_NE(output, nullptr);
+    std::array<char, 4096> line{};
+    ASSERT_NE(fgets(line.data(), line.size(), output), nullptr);
+    const pid_t pid = std::stoi(line.data());
+    const auto children = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children";
+    std::set<std::string> seen;
+    while (seen.size() < 2)
+        if (const std::string now = read(children); !now.empty()) seen.insert(now);
+    EXPECT_EQ(kill(pid, SIGKILL), 0);
+    while (fgets(line.data(), line.size(), output) != nullptr) {
+    }
+    EXPECT_EQ(WTERMSIG(pclose(output)), SIGKILL);
+}
+
+TEST_F(files_of_the_bench, hold_what_was_measured) {
+    const fs::path json = folder_ / "bench.json";
+    const fs::path picture = folder_ / "bench.svg";
+    const ended run = bench("--only right --json " + json.string() + " --svg " + picture.string());
+    EXPECT_EQ(run.status, 0) << run.printed;
+    const auto all = nlohmann::json::parse(read(json));
+    ASSERT_EQ(all["rows"].size(), 2);
+    for (const auto& row : all["rows"]) {
+        EXPECT_EQ(row["transfer_ns"].size(), 2);
+        EXPECT_GE(row["elements"], 4 * 2 * 64);
+        const auto& contestants = row["contestants"];
+        ASSERT_EQ(contestants.size(), 3);
+        for (const std::size_t i : {0u, 1u}) {
+            ASSERT_EQ(contestants[i]["figures"].size(), 2);
+            for (const double figure : contestants[i]["figures"]) EXPECT_GT(figure, 0);
+        }
+        for (const std::size_t repetition : {0u, 1u}) {
+            const double ours = contestants[0]["figures"][repetition];
+            const double other = contestants[1]["figures"][repetition];
+            EXPECT_NEAR(contestants[1]["speeds"][repetition], row["unit"] == "ns" ? ours / other : other / ours, 1e-9);
+            EXPECT_EQ(contestants[0]["speeds"][repetition], 1.0);
+        }
+        EXPECT_EQ(contestants[2]["absent"], "too late");
+    }
+    EXPECT_NE(read(picture).find("right, processes"), std::string::npos);
+    EXPECT_TRUE(read(picture).ends_with("</svg>\n"));
+}
+
+TEST_F(files_of_the_bench, a_page_keeps_what_stands_around_its_table) {
+    const fs::path page = folder_ / "page.md";
+    const std::string before = "before\n<!-- make bench writes from here -->\n";
+    const std::string after = "<!-- to here -->\nafter\n";
+    std::ofstream{page} << before << "an older table\n" << after;
+    const ended run = bench("--only 'right, threads' --page " + page.string());
+    EXPECT_EQ(run.status, 0) << run.printed;
+    const std::string now = read(page);
+    EXPECT_TRUE(now.starts_with(before + "```\nmachine ")) << now;
+    EXPECT_TRUE(now.ends_with("```\n" + after)) << now;
+    EXPECT_EQ(now.find("an older table"), std::string::npos) << now;
+    EXPECT_TRUE(fs::exists(folder_ / "page.svg"));
+}
+
+TEST_F(files_of_the_bench, a_page_is_left_alone_when_a_contestant_is_out) {
+    const fs::path page = folder_ / "page.md";
+    const std::string text = "<!-- make bench writes from here -->\nan older table\n<!-- to here -->\n";
+    std::ofstream{page} << text;
+    EXPECT_EQ(bench("--only drops --page " + page.string()).status, 1);
+    EXPECT_EQ(read(page), text);
+}
+
+TEST(wrong_arguments, are_refused_with_a_sentence) {
+    misused("--only nothing", "--only: expected a part of a row's name, found \"nothing\"; --list shows them");
+    misused("--cpus 0,0", "--cpus: expected two different CPUs that this process may use, found 0,0");
+    misused("--cpus 0,1000000", "--cpus: expected two different CPUs that this process may use, found 0,1000000");
+    misused("--svg /nowhere/x.svg", "/nowhere/x.svg: No such file or directory");
+    misused("--page /nowhere/x.md", "/nowhere/x.md: No such file or directory");
+}
+
+TEST(one_cpu, is_too_few) {
+    cpu_set_t before;
+    ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    misused("", "expected two CPUs that this process may use, found 1");
+    ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
+}  // namespace
