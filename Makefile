@@ -14,7 +14,7 @@ configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build -
 
 help:
 	@echo "usage: make TARGET"
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 15
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
 deps: ## install the Debian or Ubuntu packages that the targets below need
 	ci/deps.sh
