@@ -22,9 +22,8 @@ class ShmPrimitives(ConanFile):
     topics = ("lock-free", "shared-memory", "ipc", "ring-buffer")
     package_type = "library"
     settings = "os", "arch", "compiler", "build_type"
-    options = {"shared": [True, False], "fPIC": [True, False]}
-    default_options = {"shared": False, "fPIC": True}
-    implements = ["auto_shared_fpic"]
+    options = {"shared": [True, False]}  # position independent in any case
+    default_options = {"shared": False}
 
     def export_sources(self):
         root = os.path.join(self.recipe_folder, "..", "..")
