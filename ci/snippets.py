@@ -5,7 +5,7 @@
   ```cpp     with a main(): built and run. Else: words of a header, or compiled as a file
   ```cmake   the end of a CMakeLists.txt whose target `mine` is the document's first program: configured, built, run
   ```sh      run where that program is mine.cpp and this tree is shm-primitives/
-  ```text    nothing to run; a block in any other language is refused
+  ```text    and a block of no language: output, nothing to run; a block in any other language is refused
   `make x`, `ci/x.sh`  is there
   ///     code, in the comment of a header: compiled in a function
 
@@ -101,9 +101,9 @@ class Checker:
         return None
 
     def block(self, language, code, place):
-        if language not in ("cpp", "cmake", "sh", "text"):
-            raise Refused(f"expected a block of cpp, cmake, sh or text, found \"{language}\"")
-        return getattr(self, language)(code, place)
+        if language not in ("cpp", "cmake", "sh", "text", ""):
+            raise Refused(f"expected a block of cpp, cmake, sh, text or no language, found \"{language}\"")
+        return getattr(self, language or "text")(code, place)
 
     def names(self, document):
         """How many times its code names a target of the Makefile or a script, each of which has to be there."""
