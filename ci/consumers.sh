@@ -100,7 +100,8 @@ by_pkg_config() {
     pc=$(find "$3" -name shm-primitives.pc)
     export PKG_CONFIG_PATH=${pc%/*}
     same "$1: version of the pkg-config file" "$version" "$(pkg-config --modversion shm-primitives)"
-    read -ra flags <<<"$(pkg-config --cflags --libs shm-primitives) -Wl,-rpath,$(pkg-config --variable=libdir shm-primitives)"
+    read -ra flags <<<"$(pkg-config --cflags --libs shm-primitives)"
+    flags+=("-Wl,-rpath,$(pkg-config --variable=libdir shm-primitives)")
     unset PKG_CONFIG_PATH
     # shellcheck disable=SC2046  # they are several words
     quietly "$2" -std=c++20 -O2 $(strict "$2") "$consumer" "${flags[@]}" -o "$work/by_pkg_config"
@@ -114,10 +115,11 @@ quietly cmake -S "$source" -B "$work/build-shared" -DCMAKE_BUILD_TYPE=Release -D
 quietly cmake --build "$work/build-shared"
 quietly cmake --install "$work/build-shared" --prefix "$work/made"
 mv "$work/made" "$work/shared"
-quietly cmake "$source/build/release" -DCMAKE_INSTALL_LIBDIR="$work/absolute/l" -DCMAKE_INSTALL_INCLUDEDIR="$work/absolute/i"
+quietly cmake "$source/build/release" -DCMAKE_INSTALL_LIBDIR="$work/absolute/l" \
+    -DCMAKE_INSTALL_INCLUDEDIR="$work/absolute/i"
 quietly cmake --install "$source/build/release" --prefix "$work/elsewhere"
 
-# The shared library exports what is called from outside, which is what a static one has that is not inline, and nothing.
+# The shared library exports what the static one has that is not inline, and nothing else.
 shared=$(readlink -f "$work/shared/lib/libshm_primitives.so")
 functions() { nm --extern-only --defined-only "$@" | sed -n 's/^[0-9a-f]* T //p' | sort; }
 exports=$(nm --dynamic --defined-only "$shared" | sed 's/^[0-9a-f]* . //' | sort)
@@ -125,14 +127,14 @@ diff <(functions "$work/static/lib/libshm_primitives.a") - <<<"$exports" | c++fi
     refuse "exports: expected the static library's functions, found otherwise (< lacking, > too many): $(<"$work/log")"
 same "name of the shared library" "libshm_primitives.so.${version%.*}" \
     "$(objdump --private-headers "$shared" | awk '$1 == "SONAME" { print $2 }')"
-say "shared, exports" "" "the library's $(wc -l <<<"$exports") functions and nothing else, as libshm_primitives.so.${version%.*}"
+say "shared, exports" "" "our $(wc -l <<<"$exports") functions and nothing else, libshm_primitives.so.${version%.*}"
 
 "$source/ci/snippets.py" "$work/static" g++ clang++ >"$work/shown" 2>&1 &  # in the meantime; it takes a while
 snippets=$!
 
 [[ ! -e $work/static/include/shm/relacy_atomics.hpp ]] || refuse "a checker's header is installed"
 
-# The consumer includes every header, calls what lies in each part of the library, and says which version it was built with.
+# The consumer includes every header, calls into each part of the library, and says which version it was built with.
 {
     for header in "$work"/static/include/shm/*.hpp; do echo "#include <shm/${header##*/}>"; done
     cat <<'CPP'
@@ -182,14 +184,14 @@ list(FILTER after EXCLUDE REGEX \"^(SHM_|shm_primitives_|FETCHCONTENT_|GIT_EXECU
 get_property(targets DIRECTORY \${shm_primitives_SOURCE_DIR} PROPERTY BUILDSYSTEM_TARGETS)
 get_property(tests DIRECTORY \${shm_primitives_SOURCE_DIR} PROPERTY TESTS)
 if(NOT \"\${targets}/\${tests}/\${after}\" STREQUAL \"shm_primitives//\")
-  message(FATAL_ERROR \"expected the target shm_primitives, no tests, nothing in the cache but SHM_* and shm_primitives_*; \"
-    \"found \${targets}; \${tests}; \${after}\")
+  message(FATAL_ERROR \"expected the target shm_primitives, no tests, nothing in the cache but SHM_* and \"
+    \"shm_primitives_*; found \${targets}; \${tests}; \${after}\")
 endif()"
 in_a_build() {  # KIND COMPILER LINES
     # shellcheck disable=SC2059  # the format is the one above
     by_cmake "$1" "$2" "$(printf "$embedded" "$3")"
     quietly cmake --install "$built" --prefix "$built/installed"
-    same "$1: what the stranger installs" "bin/stranger" "$(cd "$built/installed" && find . -type f -printf '%P ' | xargs)"
+    same "$1: what the stranger installs" "bin/stranger" "$(find "$built/installed" -type f -printf '%P ' | xargs)"
 }
 fetch="include(FetchContent)
 FetchContent_Declare(shm_primitives GIT_REPOSITORY file://$source GIT_TAG main)
@@ -215,7 +217,7 @@ root=$work/root
 mkdir -p "$root"/var/lib/dpkg/{info,updates,triggers}
 cp /var/lib/dpkg/status "$root/var/lib/dpkg"
 cp /var/lib/dpkg/info/format "$root/var/lib/dpkg/info"
-dpkg-query --show --showformat "$root/var/lib/dpkg/info/\${binary:Package}.list\n" | xargs touch  # it warns of missing ones
+dpkg-query --show --showformat "$root/var/lib/dpkg/info/\${binary:Package}.list\n" | xargs touch  # or it warns
 same "version of the .deb" "$version" "$(dpkg-deb --field "$deb" Version)"
 quietly env PATH="$PATH:/usr/sbin:/sbin" fakeroot dpkg --root="$root" --log=/dev/null --install "$deb"
 found_in ".deb, find_package" clang++ "$root/usr"

@@ -84,7 +84,7 @@ class Checker:
 
     def cmake(self, code, _):
         (self.work / "CMakeLists.txt").write_text(
-            "cmake_minimum_required(VERSION 3.23)\nproject(reader LANGUAGES CXX)\nadd_executable(mine mine.cpp)\n" + code)
+            f"cmake_minimum_required(VERSION 3.23)\nproject(reader CXX)\nadd_executable(mine mine.cpp)\n{code}")
         with tempfile.TemporaryDirectory(dir=self.work) as build:
             configure = ["cmake", "-S", ".", "-B", build, "-G", "Ninja", f"-DCMAKE_CXX_COMPILER={self.compilers[0]}"]
             run(configure, self.work, self.env)
@@ -160,7 +160,8 @@ def main():
         refuses("another language", checker.block, "rust", "fn main() {}\n", sample)
         refuses("an example in a header", checker.examples, [("no_such_name();\n", "sample", 1)])
 
-        shown = [(name, *block) for name in tracked if name.endswith(".md") for block in blocks((ROOT / name).read_text())]
+        documents = [name for name in tracked if name.endswith(".md")]
+        shown = [(name, *block) for name in documents for block in blocks((ROOT / name).read_text())]
         for name, language, code, line in shown:
             say((name, line), checker.block, language, code, (name, line))
         headers = [name for name in tracked if re.fullmatch(r"core/shm/\w+\.hpp", name)]
