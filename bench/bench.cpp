@@ -75,7 +75,7 @@ int list(const std::vector<bench::row>& chosen) {
     for (const bench::row& each : chosen) {
         fmt::print("{}\n", each.name);
         for (const bench::contestant& who : each.contestants)
-            fmt::print("  {:<22}{}\n", who.name,
+            fmt::print("  {:<25}{}\n", who.name,
                        who.absent.empty() ? std::string{who.calls} : fmt::format("n/a: {}", who.absent));
     }
     return fine;

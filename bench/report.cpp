@@ -81,21 +81,23 @@ std::string table(const row& what, const row_result& shown) {
     const spread transfer = spread_of(shown.transfer_ns);
     std::string text =
         fmt::format("\n{}; a line travels in {} ns ({})\n", what.name, digits(transfer.middle), range(transfer));
-    constexpr auto columns = "  {:<22}{:<25}{:>6} {:>12} {:>6} {:>11}  {}\n";
-    text += fmt::format("  {:<22}{:<25}{:>6} {:>12} {:>6}\n", "contestant", "driven by", name_of(what.shown_in), "",
+    constexpr auto columns = "  {:<25}{:<25}{:>6} {:>12} {:>6} {:>11}  {}\n";
+    text += fmt::format("  {:<25}{:<25}{:>6} {:>12} {:>6}\n", "contestant", "driven by", name_of(what.shown_in), "",
                         "speed");
     for (std::size_t i = 0; i < what.contestants.size(); ++i) {
         const contestant& who = what.contestants[i];
         const standing& stands = shown.standings[i];
         if (!who.absent.empty()) {
-            text += fmt::format("  {:<22}n/a: {}\n", who.name, who.absent);
+            text += fmt::format("  {:<25}n/a: {}\n", who.name, who.absent);
         } else if (!stands.failure.empty()) {
-            text += fmt::format("  {:<22}DISQUALIFIED: {}\n", who.name, stands.failure);
+            text += fmt::format("  {:<25}DISQUALIFIED: {}\n", who.name, stands.failure);
         } else {
             const spread figures = spread_of(stands.figures);
             const spread speeds = spread_of(stands.speeds);
             text += fmt::format(columns, who.name, who.calls, digits(figures.middle), range(figures),
                                 i == 0 ? "1" : digits(speeds.middle), i == 0 ? "" : range(speeds), bar(speeds.middle));
+            text.erase(text.find_last_not_of(" \n") + 1);
+            text += '\n';
         }
     }
     if (!what.note.empty()) text += fmt::format("  ({})\n", what.note);
@@ -155,7 +157,7 @@ std::string json(const report& about) {
 
 std::string svg(const report& about) {
     constexpr int width = 380;  // a telephone shows it whole
-    constexpr int bars_at = 146;
+    constexpr int bars_at = 152;
     const auto x_of = [](double speed) { return bars_at + std::min(speed * 76, width - bars_at - 40.0); };
     std::string drawn;
     int y = 66;
