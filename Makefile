@@ -65,7 +65,7 @@ asan: tools ## properties and stress under AddressSanitizer and UndefinedBehavio
 	$(call configure_and_build,asan-ubsan)
 	ctest --preset asan-ubsan --parallel $(JOBS)
 
-bench: tools ## measure beside other queues: a minute and a half; ARGS="--help" lists the options
+bench: tools ## measure beside other queues, in a minute; ARGS="--help" lists the options
 	$(call configure_and_build,bench) --target bench
 	build/bench/bench/bench $(ARGS)
 

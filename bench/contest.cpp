@@ -106,6 +106,7 @@ row_result contest(const row& what, const settings& how, const std::function<voi
     const auto run_counted = [&](const contestant& who, const conditions& under) {
         const outcome shown = run_once(who, what.where, under);
         ++result.runs;
+        result.seconds += std::chrono::duration<double>(under.duration).count();
         result.elements += shown.elements;
         result.preemptions += shown.preemptions;
         return shown;

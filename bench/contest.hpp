@@ -68,6 +68,7 @@ struct row_result {
     std::vector<double> transfer_ns;  // one way of one cache line between the two CPUs, in each repetition
     std::uint64_t elements = 0;       // checked
     std::size_t runs = 0;
+    double seconds = 0;  // measured, in all of them
     long preemptions = 0;
 };
 

@@ -108,15 +108,15 @@ std::string tail(const report& about) {
     std::size_t runs = 0;
     std::uint64_t elements = 0;
     long preemptions = 0;
+    double seconds = 0;
     for (const row_result& shown : about.results) {
         runs += shown.runs;
         elements += shown.elements;
         preemptions += shown.preemptions;
+        seconds += shown.seconds;
     }
-    const double seconds = static_cast<double>(runs) * std::chrono::duration<double>(about.how.duration).count();
-    std::string text =
-        fmt::format("\n{} runs, {:.3g} elements, each of them checked; preempted {} times in about {:.0f} s\n", runs,
-                    static_cast<double>(elements), preemptions, seconds);
+    std::string text = fmt::format("\n{} runs, {:.3g} elements, each of them checked; preempted {} times in {:.3g} s\n",
+                                   runs, static_cast<double>(elements), preemptions, seconds);
     if (static_cast<double>(preemptions) > 10 * seconds)
         text += "warning: other programs ran on these CPUs; do not quote these figures\n";
     return text;
