@@ -8,6 +8,7 @@ set -euo pipefail
 packages=(
     g++ clang cmake ninja-build make git                               # the build
     libgtest-dev librapidcheck-dev relacy-dev                          # the proofs
+    libboost-context-dev                                               # the fibers of the model check
     libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev              # the tools and examples
     libboost-dev libreaderwriterqueue-dev libatomic-queue-dev          # what the bench measures beside
     binutils patch python3 python3-yaml shellcheck                     # the lints and planted mistakes

@@ -54,6 +54,7 @@ if(NOT SHM_PROOFS STREQUAL none)
   find_package(rapidcheck QUIET)
   find_package(fmt QUIET)
   find_package(nlohmann_json QUIET)
+  find_package(Boost QUIET COMPONENTS context)
   if(SHM_RELACY_DIR)  # that one and no other
     set(SHM_RELACY_INCLUDE ${SHM_RELACY_DIR})
     if(NOT EXISTS ${SHM_RELACY_DIR}/relacy/relacy.hpp)
@@ -66,8 +67,9 @@ if(NOT SHM_PROOFS STREQUAL none)
   shm_missing("properties, models and stress tests are not built" "install libgtest-dev" GoogleTest "${GTest_FOUND}")
   shm_missing("properties are not built" "install librapidcheck-dev" RapidCheck "${rapidcheck_FOUND}")
   shm_missing("models are not built" "set SHM_RELACY_DIR or install relacy-dev" Relacy "${SHM_RELACY_INCLUDE}")
-  shm_missing("models are not built" "install libcli11-dev, libfmt-dev, nlohmann-json3-dev and libssl-dev"
-    CLI11 "${CLI11_FOUND}" fmt "${fmt_FOUND}" nlohmann-json "${nlohmann_json_FOUND}" OpenSSL "${OpenSSL_FOUND}")
+  shm_missing("models are not built"
+    "install libboost-context-dev, libcli11-dev, libfmt-dev, nlohmann-json3-dev and libssl-dev"
+    Boost.Context "${Boost_CONTEXT_FOUND}" CLI11 "${CLI11_FOUND}" fmt "${fmt_FOUND}" nlohmann-json "${nlohmann_json_FOUND}" OpenSSL "${OpenSSL_FOUND}")
 
   # shm::model: the checkers' layers behind the same names, for those who check protocols of their own as well.
   add_library(shm_model INTERFACE)

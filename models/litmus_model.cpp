@@ -3,7 +3,7 @@
 // a layer that silently strengthens an order, or an engine that has gone blind, is found here.
 //
 // A litmus checks that an outcome does not come about. Where C++ forbids the outcome, the search must pass; where C++
-// allows it, the search must fail; unless the engine is known to be blind to it (engine.cpp), and then it must pass, so
+// allows it, the search must fail; unless the engine is known to be blind to it (its engine.cpp), and then it must pass, so
 // that the list of what is not seen stays true.
 #include <optional>
 
@@ -481,11 +481,11 @@ struct death {
 
 template <template <class> class Litmus>
 void forbidden(const char* name) {
-    add_form<Litmus<engine_atomics>>("litmus", name, form::tries, false);
+    add<Litmus>("litmus", name, false);
 }
 template <template <class> class Litmus>
 void allowed(const char* name) {
-    add_form<Litmus<engine_atomics>>("litmus", name, form::tries, true);
+    add<Litmus>("litmus", name, true);
 }
 
 const bool added = [] {

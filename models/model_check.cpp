@@ -30,7 +30,7 @@ struct options {
     bool list = false;
     bool no_orders = false;
     std::string only;
-    std::string engine = engine_name();
+    std::string engine;
     unsigned bound = 3;
     std::uint64_t random = 0;
     std::uint64_t seed = 1;
@@ -47,6 +47,7 @@ enum class verdict : std::uint8_t { pass, fail, incomplete };
 
 struct row {
     const entry* scenario;
+    engine* by;
     search how;
     outcome result;
     verdict judged;
@@ -86,26 +87,28 @@ std::string in_words(const search& how) {
     return "";
 }
 
-search search_for(const entry& scenario) {
+search search_for(const engine& by, const entry& scenario) {
     search how;
+    how.kind = by.usual(scenario.how);
     how.bound = chosen.bound;
     how.seconds = chosen.seconds;
     how.seed = chosen.seed;
-    if (scenario.how == form::waits) how.kind = search_kind::bounded;
-    if (chosen.random != 0 && !scenario.is_litmus()) {
+    if (chosen.random != 0 && !scenario.is_litmus() && by.can(search_kind::sampled)) {
         how.kind = search_kind::sampled;
         how.executions = chosen.random;
     }
     return how;
 }
 
-/// scenario,search,weakening,choices
-std::string token_for(const entry& scenario, const search& how, const std::string& weakened, const outcome& result) {
+/// engine,scenario,search,weakening,choices
+std::string token_for(const engine& by, const entry& scenario, const search& how, const std::string& weakened,
+                      const outcome& result) {
     const std::string kind = how.kind == search_kind::bounded    ? fmt::format("b{}", how.bound)
                              : how.kind == search_kind::complete ? "c"
                              : how.kind == search_kind::full     ? "f"
                                                                  : "s";
-    return fmt::format("{},{},{},{}", scenario.full_name(), kind, weakened.empty() ? "-" : weakened, result.choices);
+    return fmt::format("{},{},{},{},{}", by.name(), scenario.full_name(), kind, weakened.empty() ? "-" : weakened,
+                       result.choices);
 }
 
 /// False, and one sentence, when the file cannot be written whole.
@@ -118,18 +121,18 @@ bool write_file(const std::string& path, const std::string& text) {
 }
 
 /// The trace of one execution; with --html, as a page too.
-std::string explain(const entry& scenario, const search& how, const std::string& token, const std::string& choices,
-                    outcome& result) {
+std::string explain(engine& by, const entry& scenario, const search& how, const std::string& token,
+                    const std::string& choices, outcome& result) {
     recording execution;
-    result = replay(scenario, how, choices, execution);
+    result = by.replay(scenario, how, choices, execution);
     if (!chosen.html.empty() && write_file(chosen.html, trace_page(scenario, execution, result, token)))
         fmt::print(stderr, "drawn in {}\n", chosen.html);
     return trace_of(scenario, execution, result);
 }
 
-row judge(const entry& scenario, const search& how, const outcome& result) {
-    row judged{&scenario, how, result, verdict::pass, "PASS", {}};
-    if (result.failed) judged.token = token_for(scenario, how, {}, result);
+row judge(engine& by, const entry& scenario, const search& how, const outcome& result) {
+    row judged{&scenario, &by, how, result, verdict::pass, "PASS", {}};
+    if (result.failed) judged.token = token_for(by, scenario, how, {}, result);
     const auto decide = [&](verdict v, std::string says) {
         judged.judged = v;
         judged.says = std::move(says);
@@ -143,7 +146,7 @@ row judge(const entry& scenario, const search& how, const outcome& result) {
     } else if (!scenario.litmus_allowed) {
         decide(result.failed ? verdict::fail : verdict::pass,
                result.failed ? "FAIL: C++ forbids it, seen" : "PASS: forbidden, never seen");
-    } else if (blind_to(scenario.name)) {
+    } else if (by.blind_to(scenario.name)) {
         decide(result.failed ? verdict::fail : verdict::pass,
                result.failed ? "FAIL: seen, though listed as not seen" : "PASS: allowed, NOT SEEN by this engine");
     } else {
@@ -155,15 +158,15 @@ row judge(const entry& scenario, const search& how, const outcome& result) {
 
 class scenario_test : public testing::Test {
 public:
-    explicit scenario_test(const entry& scenario) : scenario_{scenario} {}
+    scenario_test(engine& by, const entry& scenario) : by_{by}, scenario_{scenario} {}
     void TestBody() override {
-        const search how = search_for(scenario_);
-        const auto result = explore(scenario_, how, [&](const outcome& so_far) {
-            line.show(
-                fmt::format("{}: {} executions, {:.0f} s", scenario_.full_name(), so_far.executions, so_far.seconds));
+        const search how = search_for(by_, scenario_);
+        const auto result = by_.explore(scenario_, how, [&](const outcome& so_far) {
+            line.show(fmt::format("{} under {}: {} executions, {:.0f} s", scenario_.full_name(), by_.name(),
+                                  so_far.executions, so_far.seconds));
         });
         line.clear();
-        const row& judged = rows.emplace_back(judge(scenario_, how, result));
+        const row& judged = rows.emplace_back(judge(by_, scenario_, how, result));
         if (judged.judged == verdict::incomplete)
             ADD_FAILURE() << scenario_.full_name() << ": INCOMPLETE: " << result.executions << " executions in "
                           << result.seconds << " s did not exhaust the search; --seconds allows more";
@@ -171,31 +174,38 @@ public:
         std::string why = judged.says;
         if (result.failed) {
             outcome again;
-            why = explain(scenario_, how, judged.token, result.choices, again) + "\nreplay: --replay " + judged.token;
+            why = explain(by_, scenario_, how, judged.token, result.choices, again) + "\nreplay: --replay " +
+                  judged.token;
         }
         ADD_FAILURE() << why;
     }
 
 private:
+    engine& by_;
     const entry& scenario_;
 };
+
+std::vector<engine*> chosen_engines();
 
 class orders_test : public testing::Test {
 public:
     explicit orders_test(std::string family) : family_{std::move(family)} {}
     void TestBody() override {
-        const auto& report = orders.emplace_back(weaken_every_order(
-            family_, chosen.seconds, [](const std::string& tried) { line.show("without its order: " + tried); }));
+        const auto& report = orders.emplace_back(
+            weaken_every_order(family_, chosen_engines(), chosen.seconds,
+                               [](const std::string& tried) { line.show("without its order: " + tried); }));
         line.clear();
         if (!report.unsound.empty())
             ADD_FAILURE() << report.unsound << " does not pass as written, so no weakening says anything";
-        for (const weakening& w : report.weakenings) {
-            if (w.killer != nullptr) continue;
-            ADD_FAILURE() << w.token() << " " << w.of.comment << ": "
-                          << (!w.broken.empty() ? w.broken
-                              : w.gave_up       ? "INCOMPLETE: a search ran out of time"
-                                                : "NOT NEEDED by any scenario");
-        }
+        for (const weakening& w : report.weakenings)
+            for (std::size_t i = 0; i < w.by_engine.size(); ++i) {
+                const auto& found = w.by_engine[i];
+                if (found.killer != nullptr) continue;
+                ADD_FAILURE() << w.token() << " " << w.of.comment << ": " << report.engines[i]->name() << ": "
+                              << (!found.broken.empty() ? found.broken
+                                  : found.gave_up       ? "INCOMPLETE: a search ran out of time"
+                                                        : "NOT NEEDED by any scenario");
+            }
         for (const auto& where : report.never_executed)
             ADD_FAILURE() << where << ": no scenario executes this ordered operation";
     }
@@ -203,6 +213,13 @@ public:
 private:
     std::string family_;
 };
+
+std::vector<engine*> chosen_engines() {
+    std::vector<engine*> found;
+    for (engine* const by : engines())
+        if (chosen.engine.empty() || chosen.engine == by->name()) found.push_back(by);
+    return found;
+}
 
 bool selected(const entry& scenario) {
     return chosen.only.empty() || scenario.full_name().find(chosen.only) != std::string::npos;
@@ -217,8 +234,10 @@ void register_tests() {
             whole.erase(scenario.family);
             continue;
         }
-        testing::RegisterTest(scenario.family.c_str(), scenario.full_name().c_str(), nullptr, nullptr, __FILE__,
-                              __LINE__, [&scenario]() -> testing::Test* { return new scenario_test{scenario}; });
+        for (engine* const by : chosen_engines())
+            testing::RegisterTest(scenario.family.c_str(), (scenario.full_name() + "/" + by->name()).c_str(), nullptr,
+                                  nullptr, __FILE__, __LINE__,
+                                  [&scenario, by]() -> testing::Test* { return new scenario_test{*by, scenario}; });
     }
     if (chosen.random != 0 || chosen.no_orders) return;
     for (const auto& family : whole)
@@ -229,19 +248,23 @@ void register_tests() {
 void print_table() {
     std::size_t width = 8;
     for (const row& r : rows) width = std::max(width, r.scenario->full_name().size());
-    fmt::print("{:<{}}  threads  engine  executions  search       seconds  verdict\n", "scenario", width);
+    fmt::print("{:<{}}  threads  engine   executions  search       seconds  verdict\n", "scenario", width);
     for (const row& r : rows)
-        fmt::print("{:<{}}  {:>7}  {:<6}  {:>10}  {:<9}  {:>9.2f}  {}\n", r.scenario->full_name(), width,
-                   r.scenario->threads, engine_name(), r.result.executions,
+        fmt::print("{:<{}}  {:>7}  {:<7}  {:>10}  {:<9}  {:>9.2f}  {}\n", r.scenario->full_name(), width,
+                   r.scenario->threads, r.by->name(), r.result.executions,
                    r.judged == verdict::incomplete ? "cut off" : in_words(r.how), r.result.seconds, r.says);
     for (const orders_report& report : orders) {
-        const auto killed = std::count_if(report.weakenings.begin(), report.weakenings.end(),
-                                          [](const weakening& w) { return w.killer != nullptr; });
-        fmt::print("{}: {} memory orders weakened one step, {} killed (docs/orders.md)\n", report.family,
-                   report.weakenings.size(), killed);
+        fmt::print("{}: {} memory orders weakened one step", report.family, report.weakenings.size());
+        for (std::size_t i = 0; i < report.engines.size(); ++i)
+            fmt::print(", {} killed under {}",
+                       std::count_if(report.weakenings.begin(), report.weakenings.end(),
+                                     [i](const weakening& w) { return w.by_engine[i].killer != nullptr; }),
+                       report.engines[i]->name());
+        fmt::print(" (docs/orders.md)\n");
     }
     fmt::print(
-        "complete: every interleaving, and every value that the engine's model lets a load see. bounded n: all of them "
+        "complete: every interleaving, and every value that the engine's model lets a load see; explore counts each\n"
+        "execution once, Relacy each order of its steps. bounded n: all of them "
         "with\n"
         "at most n preemptions. sampled: that many at random. The litmus rows say what the engine cannot see.\n");
 }
@@ -287,35 +310,40 @@ std::string content_hash() {
 nlohmann::ordered_json as_json() {
     nlohmann::ordered_json report;
     report["content_sha256"] = content_hash();
-    report["engine"] = engine_name();
     report["compiler"] = __VERSION__;
     for (const row& r : rows)
         report["scenarios"].push_back({{"family", r.scenario->family},
                                        {"scenario", r.scenario->full_name()},
                                        {"holds", r.scenario->holds},
                                        {"threads", r.scenario->threads},
+                                       {"engine", r.by->name()},
                                        {"search", r.judged == verdict::incomplete ? "cut off" : in_words(r.how)},
                                        {"executions", r.result.executions},
                                        {"redundant", r.result.redundant},
+                                       {"blocked", r.result.blocked},
                                        {"exhausted", r.result.exhausted},
                                        {"seconds", r.result.seconds},
                                        {"verdict", r.says},
                                        {"why", r.result.why},
                                        {"replay", r.token}});
     for (const orders_report& family : orders)
-        for (const weakening& w : family.weakenings) {
-            const bool killed = w.killer != nullptr;
-            report["weakenings"].push_back(
-                {{"family", family.family},
-                 {"site", w.of.name()},
-                 {"edge", w.of.comment},
-                 {"order", name_of(w.of.where.order)},
-                 {"weakened_to", name_of(w.to)},
-                 {"killed_by", killed ? w.killer->full_name() : ""},
-                 {"why", killed ? w.how.why : ""},
-                 {"executions", w.how.executions},
-                 {"replay", killed ? token_for(*w.killer, search{}, w.token(), w.how) : ""}});
-        }
+        for (const weakening& w : family.weakenings)
+            for (std::size_t i = 0; i < w.by_engine.size(); ++i) {
+                const auto& found = w.by_engine[i];
+                const engine& by = *family.engines[i];
+                const bool killed = found.killer != nullptr;
+                report["weakenings"].push_back(
+                    {{"family", family.family},
+                     {"site", w.of.name()},
+                     {"edge", w.of.comment},
+                     {"order", name_of(w.of.where.order)},
+                     {"weakened_to", name_of(w.to)},
+                     {"engine", by.name()},
+                     {"killed_by", killed ? found.killer->full_name() : ""},
+                     {"why", killed ? found.how.why : ""},
+                     {"executions", found.how.executions},
+                     {"replay", killed ? token_for(by, *found.killer, search{}, w.token(), found.how) : ""}});
+            }
     return report;
 }
 
@@ -329,11 +357,18 @@ int replay_token(const std::string& token) {
     std::vector<std::string> parts;
     std::istringstream text{token};
     for (std::string part; std::getline(text, part, ',');) parts.push_back(part);
-    if (parts.size() == 3) parts.emplace_back();
-    if (parts.size() != 4) {
-        fmt::print(stderr, "--replay: expected scenario,search,weakening,choices, found \"{}\"\n", token);
+    if (parts.size() == 4) parts.emplace_back();
+    if (parts.size() != 5) {
+        fmt::print(stderr, "--replay: expected engine,scenario,search,weakening,choices, found \"{}\"\n", token);
         return wrong_usage;
     }
+    const auto by =
+        std::find_if(engines().begin(), engines().end(), [&](const engine* e) { return e->name() == parts.front(); });
+    if (by == engines().end()) {
+        fmt::print(stderr, "--replay: expected the name of an engine, found \"{}\"\n", parts.front());
+        return wrong_usage;
+    }
+    parts.erase(parts.begin());
     const auto found = std::find_if(scenarios().begin(), scenarios().end(),
                                     [&](const entry& scenario) { return scenario.full_name() == parts[0]; });
     if (found == scenarios().end()) {
@@ -355,9 +390,9 @@ int replay_token(const std::string& token) {
             return wrong_usage;
     }
     try {
-        if (parts[2] != "-") weaken(parts[2], sites_of(found->family, chosen.seconds).sites);
+        if (parts[2] != "-") weaken(parts[2], sites_of(**by, found->family, chosen.seconds).sites);
         outcome result;
-        fmt::print("{}", explain(*found, how, token, parts[3], result));
+        fmt::print("{}", explain(**by, *found, how, token, parts[3], result));
         fmt::print("\n{}\n", result.failed ? "FAIL, as the token promised" : "PASS: this execution does not fail");
         return result.failed ? failed : passed;
     } catch (const std::exception& e) {
@@ -373,16 +408,17 @@ int conclude() {
         any_incomplete = any_incomplete || r.judged == verdict::incomplete;
     }
     for (const orders_report& report : orders) {
-        for (const weakening& w : report.weakenings) {
-            const bool cut_off = w.killer == nullptr && w.gave_up && w.broken.empty();
-            any_incomplete = any_incomplete || cut_off;
-            any_failed = any_failed || (w.killer == nullptr && !cut_off);
-        }
+        for (const weakening& w : report.weakenings)
+            for (const auto& found : w.by_engine) {
+                const bool cut_off = found.killer == nullptr && found.gave_up && found.broken.empty();
+                any_incomplete = any_incomplete || cut_off;
+                any_failed = any_failed || (found.killer == nullptr && !cut_off);
+            }
         any_failed = any_failed || !report.never_executed.empty() || !report.unsound.empty();
     }
     if (!chosen.json.empty() && !write_file(chosen.json, as_json().dump(2) + "\n")) any_failed = true;
     const bool sharded = std::getenv("GTEST_TOTAL_SHARDS") != nullptr;
-    const bool whole = !orders.empty() && chosen.only.empty() && !sharded;
+    const bool whole = !orders.empty() && chosen.only.empty() && chosen.engine.empty() && !sharded;
     const std::string page = as_markdown(orders);
     for (const std::string& asked : {chosen.write_orders, chosen.compare_orders})
         if (!asked.empty() && !whole) fmt::print("{}: left alone, because not all scenarios ran\n", asked);
@@ -403,12 +439,14 @@ int run(int argc, char** argv) {
     GTEST_FLAG_SET(brief, true);  // the table says the rest
     testing::InitGoogleTest(&argc, argv);
     CLI::App app{
-        "Runs every scenario under its engine and says what was proven, and how far.\n"
+        "Runs every scenario under each engine and says what was proven, and how far.\n"
         "Exit status: 0 all passed, 1 something failed, 2 wrong usage, 3 nothing failed but a search was "
         "incomplete.\nGTEST_TOTAL_SHARDS and GTEST_SHARD_INDEX spread the scenarios over machines."};
     app.add_flag("--list", chosen.list, "List the scenarios and what must always hold in each");
     app.add_option("--only", chosen.only, "Only scenarios whose name contains this");
-    app.add_option("--engine", chosen.engine, "The engine")->check(CLI::IsMember({std::string{engine_name()}}));
+    std::vector<std::string> names;
+    for (const engine* const by : engines()) names.emplace_back(by->name());
+    app.add_option("--engine", chosen.engine, "Only this engine")->check(CLI::IsMember(names));
     app.add_option("--bound", chosen.bound, "Preemptions, for scenarios that wait");
     app.add_option("--random", chosen.random, "Sample this many executions instead of searching");
     app.add_option("--seed", chosen.seed, "Of the sample");

@@ -14,10 +14,10 @@
 namespace shm::model {
 namespace {
 
-std::vector<const entry*> searched_completely(const std::string& family) {
+std::vector<const entry*> searched_completely(const engine& by, const std::string& family) {
     std::vector<const entry*> found;
     for (const entry& scenario : scenarios())
-        if (scenario.family == family && scenario.how == form::tries) found.push_back(&scenario);
+        if (scenario.family == family && by.usual(scenario.how) == search_kind::complete) found.push_back(&scenario);
     return found;
 }
 
@@ -26,7 +26,7 @@ auto position_of(const site& s) { return std::make_tuple(file_of(s.at), s.at.lin
 
 std::vector<named_site> name_sites() {
     std::vector<site> all;
-    for (const auto& [key, s] : sites.seen)
+    for (const auto& [key, s] : sites.seen())
         if (in_core(s.at)) all.push_back(s);
     std::sort(all.begin(), all.end(), [](const site& a, const site& b) {
         return std::tuple{position_of(a), a.kind} < std::tuple{position_of(b), b.kind};
@@ -78,12 +78,11 @@ const char* operation_of(op kind) {
 
 }  // namespace
 
-known_sites sites_of(const std::string& family, double seconds_each) {
+known_sites sites_of(engine& by, const std::string& family, double seconds_each) {
     known_sites known;
-    sites.seen.clear();
-    sites.weakening = false;
-    for (const entry* scenario : searched_completely(family)) {
-        const auto as_written = explore(*scenario, complete_search(seconds_each));
+    sites.forget();
+    for (const entry* scenario : searched_completely(by, family)) {
+        const auto as_written = by.explore(*scenario, complete_search(seconds_each));
         if (known.unsound.empty() && (as_written.failed || !as_written.exhausted))
             known.unsound = scenario->full_name();
     }
@@ -92,46 +91,51 @@ known_sites sites_of(const std::string& family, double seconds_each) {
 }
 
 void weaken(const std::string& token, const std::vector<named_site>& known) {
-    sites.weakening = false;
+    sites.restore();
     if (token.empty()) return;
     for (const named_site& s : known)
         for (const auto order : one_step_weaker(s.where.kind, s.where.order))
-            if (token == weakening{s, order, nullptr, {}, false, {}}.token()) {
-                sites.weakened = key_of(s.where.at, s.where.kind);
-                sites.weakened_to = order;
-                sites.weakening = true;
+            if (token == weakening{s, order, {}}.token()) {
+                sites.weaken(key_of(s.where.at, s.where.kind), order);
                 return;
             }
     throw std::invalid_argument("weakening: expected a site of docs/orders.md, found \"" + token + "\"");
 }
 
-orders_report weaken_every_order(const std::string& family, double seconds_each,
+orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines, double seconds_each,
                                  const std::function<void(const std::string&)>& tell) {
-    orders_report report{family, {}, {}, {}, {}};
-    const auto known = sites_of(family, seconds_each);
-    report.unsound = known.unsound;
+    orders_report report{family, engines, {}, {}, {}, {}};
+    std::vector<named_site> known;
+    for (engine* const by : engines) {
+        const auto met = sites_of(*by, family, seconds_each);
+        if (report.unsound.empty()) report.unsound = met.unsound;
+        if (known.empty()) known = met.sites;
+    }
     if (!report.unsound.empty()) return report;
-    report.never_executed = never_executed(known.sites);
-    for (const named_site& s : known.sites) {
+    report.never_executed = never_executed(known);
+    for (const named_site& s : known) {
         const auto weaker = one_step_weaker(s.where.kind, s.where.order);
         if (weaker.empty()) report.relaxed.push_back(s);
         for (const auto order : weaker) {
-            weakening& tried = report.weakenings.emplace_back(weakening{s, order, nullptr, {}, false, {}});
+            weakening& tried = report.weakenings.emplace_back(weakening{s, order, {}});
             if (tell) tell(tried.token());
-            weaken(tried.token(), known.sites);
-            for (const entry* scenario : searched_completely(family)) {
-                const auto result = explore(*scenario, complete_search(seconds_each));
-                if (result.broken) tried.broken = scenario->full_name() + ": " + result.why;
-                if (result.failed && !result.broken) {
-                    tried.killer = scenario;
-                    tried.how = result;
-                    break;
+            weaken(tried.token(), known);
+            for (engine* const by : engines) {
+                auto& found = tried.by_engine.emplace_back();
+                for (const entry* scenario : searched_completely(*by, family)) {
+                    const auto result = by->explore(*scenario, complete_search(seconds_each));
+                    if (result.broken) found.broken = scenario->full_name() + ": " + result.why;
+                    if (result.failed && !result.broken) {
+                        found.killer = scenario;
+                        found.how = result;
+                        break;
+                    }
+                    found.gave_up = found.gave_up || (!result.failed && !result.exhausted);
                 }
-                tried.gave_up = tried.gave_up || (!result.failed && !result.exhausted);
             }
         }
     }
-    weaken({}, known.sites);
+    weaken({}, known);
     return report;
 }
 
@@ -145,16 +149,25 @@ std::string as_markdown(const std::vector<orders_report>& reports) {
         "an order that no scenario needed would be a finding, not a style. *Operation* counts the atomic operations "
         "of\n"
         "the function from 1; the success and the failure of a compare-exchange count apart.\n";
+    const auto killed_by = [](const weakening::finding& found) {
+        if (found.killer == nullptr) return std::string{"**nothing**"};
+        const auto& why = found.how.why;
+        return fmt::format("`{}`: {}", found.killer->full_name(),
+                           why.starts_with("check failed")     ? "a check that failed"
+                           : why.starts_with("waits for ever") ? "waits for ever"
+                                                               : why);
+    };
     for (const orders_report& report : reports) {
-        page += fmt::format(
-            "\n## {}\n\n| edge | function | operation | order | weakened to | killed by | as "
-            "|\n|---|---|---|---|---|---|---|\n",
-            report.family);
+        page += fmt::format("\n## {}\n\n| edge | function | operation | order | weakened to |", report.family);
+        for (const engine* by : report.engines) page += fmt::format(" killed under {} by |", by->name());
+        page += "\n|---|---|---|---|---|";
+        for (std::size_t i = 0; i < report.engines.size(); ++i) page += "---|";
+        page += '\n';
         for (const weakening& w : report.weakenings) {
-            const std::string killer = w.killer == nullptr ? "**nothing: NOT NEEDED**" : "`" + w.killer->name + "`";
-            page += fmt::format("| `{}` | `{}` | {} {} | {} | {} | {} | {} |\n", w.of.comment, w.of.function,
-                                w.of.ordinal, operation_of(w.of.where.kind), name_of(w.of.where.order), name_of(w.to),
-                                killer, w.how.why.starts_with("check failed") ? "a check that failed" : w.how.why);
+            page += fmt::format("| `{}` | `{}` | {} {} | {} | {} |", w.of.comment, w.of.function, w.of.ordinal,
+                                operation_of(w.of.where.kind), name_of(w.of.where.order), name_of(w.to));
+            for (const auto& found : w.by_engine) page += " " + killed_by(found) + " |";
+            page += '\n';
         }
         page += "\nRelaxed, and why that is enough:\n\n| function | operation | because |\n|---|---|---|\n";
         for (const named_site& s : report.relaxed)

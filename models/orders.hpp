@@ -21,10 +21,15 @@ struct named_site {
 struct weakening {
     named_site of;
     std::memory_order to;
-    const entry* killer = nullptr;  // the first scenario that fails without the order; null: none does
-    outcome how;
-    bool gave_up = false;  // some search ran out of time
-    std::string broken;    // a scenario that failed for a reason that says nothing
+
+    /// What one engine found: the first scenario that fails without the order; null: none does.
+    struct finding {
+        const entry* killer = nullptr;
+        outcome how;
+        bool gave_up = false;  // some search ran out of time
+        std::string broken;    // a scenario that failed for a reason that says nothing
+    };
+    std::vector<finding> by_engine;  // in the order of the report's engines
 
     /// "spsc_ring_raw::producer::try_push#2=relaxed", as in a replay token.
     [[nodiscard]] std::string token() const { return of.name() + "=" + name_of(to); }
@@ -32,6 +37,7 @@ struct weakening {
 
 struct orders_report {
     std::string family;
+    std::vector<engine*> engines;
     std::vector<weakening> weakenings;
     std::vector<named_site> relaxed;
     std::vector<std::string> never_executed;  // ordered lines of the same files that no scenario reaches
@@ -39,7 +45,8 @@ struct orders_report {
 };
 
 /// Runs the complete searches of a family once as written, to meet its sites, and once for each weakening.
-[[nodiscard]] orders_report weaken_every_order(const std::string& family, double seconds_each,
+[[nodiscard]] orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines,
+                                               double seconds_each,
                                                const std::function<void(const std::string&)>& tell);
 
 /// The sites of the library that the family's scenarios execute, in the order of the source; and the first scenario, if
@@ -48,7 +55,7 @@ struct known_sites {
     std::vector<named_site> sites;
     std::string unsound;
 };
-[[nodiscard]] known_sites sites_of(const std::string& family, double seconds_each);
+[[nodiscard]] known_sites sites_of(engine& by, const std::string& family, double seconds_each);
 
 /// Makes the weakening that `token` names take effect; an empty token makes all orders as written again. Throws
 /// std::invalid_argument when there is no such site.

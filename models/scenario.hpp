@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
-// A scenario: a few threads, what each does, what must hold. Written once over the atomics layer; which engine runs it
-// is decided by the <engine.hpp> that the include path finds. It uses nothing but the layer and what is declared here.
+// A scenario: a few threads, what each does, what must hold. Written once over the atomics layer, and compiled for each
+// layer of <layers.hpp>, which the include path finds. It uses nothing but the layer and what is declared here.
 //
 //     template <class Atomics, form Form>
 //     struct thing_concurrent {
@@ -11,92 +11,85 @@
 //         void thread(unsigned index);  // concurrent: 0 .. threads - 1
 //         void after();                 // sequential: what must hold at the end
 //     };
-#include <functional>
-#include <memory>
+#include <csetjmp>
+#include <entry.hpp>
+#include <host.hpp>
+#include <layers.hpp>
 #include <source_location>
 #include <string>
-#include <vector>
+#include <tuple>
+#include <type_traits>
 
-#include <engine.hpp>
 #include <shm/atomics_layer.hpp>
 #include <shm/checking.hpp>
 
 namespace shm::model {
 
-/// Whether a scenario gives up after a few tries, and is searched completely, or waits until it succeeds, and is
-/// searched as far as a bound.
-enum class form : std::uint8_t { tries, waits };
-
 /// What must be true here; if it is not, the execution is a counter-example.
-void check(bool holds, std::source_location at = std::source_location::current());
+inline void check(bool holds, std::source_location at = std::source_location::current()) {
+    if (!holds) host::running->failed(at);
+}
 
 /// A number from 0 to `count` - 1; the engine tries each.
-unsigned choose(unsigned count);
+inline unsigned choose(unsigned count) { return host::running->choose(count); }
 
-/// One try, or in the waiting form as many as it takes. Says whether it succeeded.
+/// One try, or in the waiting form as many as it takes. Says whether it succeeded. A try that fails must leave nothing
+/// changed.
 template <form Form, class Try>
-bool attempt(Try once) {
+bool attempt(Try once, std::source_location at = std::source_location::current()) {
+    auto round = host::running->begin_round();
     while (!once()) {
         if (Form == form::tries) return false;
-        engine_atomics::pause();
+        host::running->in_vain(round, at);
     }
     return true;
 }
 
-/// A scenario as the engines see it. Made anew, on a simulated thread, for each execution.
-class instance {
-public:
-    instance() = default;
-    instance(const instance&) = delete;
-    instance& operator=(const instance&) = delete;
-    virtual ~instance() = default;
-    virtual void before() = 0;
-    virtual void thread(unsigned index) = 0;
-    virtual void after() = 0;
-};
-
-struct entry {
-    std::string family;  // the primitive, or "litmus"
-    std::string name;
-    form how;
-    unsigned threads;
-    const char* holds;
-    bool litmus_allowed = false;  // a litmus whose outcome the C++ memory model allows
-    std::function<std::unique_ptr<instance>()> make;
-
-    [[nodiscard]] bool is_litmus() const { return family == "litmus"; }
-    [[nodiscard]] std::string full_name() const { return name + (how == form::waits ? ".waits" : ""); }
-};
-
-/// Every scenario of this program, in the order in which they were added.
-inline std::vector<entry>& scenarios() {
-    static std::vector<entry> all;
-    return all;
+/// Runs `body`, in which this thread may be killed before any of its atomic operations, without unwinding. Says whether it
+/// survived.
+template <class Body>
+bool survives(Body body) {
+    std::jmp_buf last_breath;
+    if (setjmp(last_breath) != 0) return false;
+    host::running->make_mortal(&last_breath);
+    body();
+    host::running->make_mortal(nullptr);
+    return true;
 }
 
 template <class Scenario>
-void add_form(const std::string& family, const std::string& name, form how, bool litmus_allowed = false) {
+maker maker_of() {
     struct made final : instance {
         Scenario scenario;
         void before() override { scenario.before(); }
         void thread(unsigned index) override { scenario.thread(index); }
         void after() override { scenario.after(); }
     };
-    scenarios().push_back({family, name, how, Scenario::threads, Scenario::holds, litmus_allowed,
-                           [] { return std::make_unique<made>(); }});
+    return [] { return std::make_unique<made>(); };
+}
+
+/// Adds what is the same scenario over each layer.
+template <class First, class... Others>
+void add_form(const std::string& family, const std::string& name, form how, bool litmus_allowed = false) {
+    scenarios().push_back(
+        {family, name, how, First::threads, First::holds, litmus_allowed, {maker_of<First>(), maker_of<Others>()...}});
 }
 
 /// Adds both forms of a scenario.
 template <template <class, form> class Scenario>
 void add(const std::string& family, const std::string& name) {
-    add_form<Scenario<engine_atomics, form::tries>>(family, name, form::tries);
-    add_form<Scenario<engine_atomics, form::waits>>(family, name, form::waits);
+    [&]<class... Layer>(std::type_identity<std::tuple<Layer...>>) {
+        add_form<Scenario<Layer, form::tries>...>(family, name, form::tries);
+        add_form<Scenario<Layer, form::waits>...>(family, name, form::waits);
+    }(std::type_identity<layers>{});
 }
 
 /// Adds a scenario in which nobody waits.
 template <template <class> class Scenario>
-void add(const std::string& family, const std::string& name) {
-    add_form<Scenario<engine_atomics>>(family, name, form::tries);
+void add(const std::string& family, const std::string& name, bool litmus_allowed = false) {
+    [&]<class... Layer>(std::type_identity<std::tuple<Layer...>>) {
+        add_form<Scenario<Layer>...>(family, name, form::tries, litmus_allowed);
+    }(std::type_identity<layers>{});
 }
 
 }  // namespace shm::model

@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
-#include <scenario.hpp>
+#include <entry.hpp>
+
+#include <shm/checking.hpp>
 
 namespace shm::model {
 
@@ -22,6 +25,9 @@ struct search {
     std::uint64_t executions = 100'000;  // when sampled
     std::uint64_t seed = 1;              // when sampled
     double seconds = 120;                // then it gives up
+    bool prune = true;                   // rounds in vain, where the engine can
+    unsigned workers = 1;                // processes, where the engine can
+    unsigned shard = 0, shards = 1;      // which part of the search, where the engine can split it
 };
 
 struct outcome {
@@ -30,6 +36,7 @@ struct outcome {
     bool exhausted = false;  // the search ran out of executions, not of time
     std::uint64_t executions = 0;
     std::uint64_t redundant = 0;  // of these: cut short as a repetition of another
+    std::uint64_t blocked = 0;    // besides these: ended early, since a thread waits for what another execution brings
     double seconds = 0;
     std::string why;      // of a failure
     std::string choices;  // of a failed execution, to replay it
@@ -37,18 +44,29 @@ struct outcome {
 
 using progress = std::function<void(const outcome& so_far)>;
 
-/// What the table calls this engine.
-[[nodiscard]] const char* engine_name();
+class engine : public host {
+public:
+    [[nodiscard]] virtual const char* name() const = 0;
 
-/// Whether the engine is known not to show this outcome, though C++ allows it.
-[[nodiscard]] bool blind_to(const std::string& litmus);
+    /// Whether it is known not to show this outcome, though C++ allows it.
+    [[nodiscard]] virtual bool blind_to(const std::string& litmus) const = 0;
 
-/// Whether the execution that is going on has turned out to repeat another. It ends all the same, and is checked.
-[[nodiscard]] bool repeats_another();
+    /// How it searches a scenario of that form when nothing else is asked for.
+    [[nodiscard]] virtual search_kind usual(form how) const = 0;
+    [[nodiscard]] virtual bool can(search_kind kind) const = 0;
 
-[[nodiscard]] outcome explore(const entry& scenario, const search& how, const progress& tell = {});
+    [[nodiscard]] virtual outcome explore(const entry& scenario, const search& how, const progress& tell = {}) = 0;
 
-/// Runs the one execution that `choices` stand for, with the recorder on.
-[[nodiscard]] outcome replay(const entry& scenario, const search& how, const std::string& choices, recording& into);
+    /// Runs the one execution that `choices` stand for, with the recorder on. Throws std::invalid_argument for choices
+    /// that are not this scenario's.
+    [[nodiscard]] virtual outcome replay(const entry& scenario, const search& how, const std::string& choices,
+                                         recording& into) = 0;
+};
+
+engine& explore_engine();
+engine& relacy_engine();
+
+/// The engines of this program, in the order of its layers.
+[[nodiscard]] const std::vector<engine*>& engines();
 
 }  // namespace shm::model

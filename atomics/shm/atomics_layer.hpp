@@ -19,13 +19,15 @@ using deadline = std::chrono::steady_clock::time_point;
 /// fence        avoid: ThreadSanitizer does not model fences
 /// await        returns the first value that satisfies the predicate; the only way core/ waits for another thread
 /// await_until  the same, or nothing once the deadline has passed
-/// retry        in a loop whose compare-exchange failed, when the failed round had no other effect
+/// retry_loop   made where a loop begins that tries until its compare-exchange succeeds; its `retry` says that a round had
+///              failed without any effect
 /// pause        in a loop that polls somebody else's progress; for models and tests, never in core/
 template <class Layer>
 concept atomics_layer = requires(
     typename Layer::template atomic<std::uint64_t>& word, const typename Layer::template atomic<std::uint64_t>& seen,
     typename Layer::template cell<std::uint64_t>& cell, const typename Layer::template cell<std::uint64_t>& read_cell,
-    std::uint64_t value, std::memory_order order, bool (*satisfied)(std::uint64_t), deadline until) {
+    std::uint64_t value, std::memory_order order, bool (*satisfied)(std::uint64_t), deadline until,
+    typename Layer::retry_loop loop) {
     { seen.load(order) } -> std::same_as<std::uint64_t>;
     { word.store(value, order) } -> std::same_as<void>;
     { word.exchange(value, order) } -> std::same_as<std::uint64_t>;
@@ -40,7 +42,7 @@ concept atomics_layer = requires(
     { Layer::fence(order) } -> std::same_as<void>;
     { Layer::await(seen, order, satisfied) } -> std::same_as<std::uint64_t>;
     { Layer::await_until(seen, order, satisfied, until) } -> std::same_as<std::optional<std::uint64_t>>;
-    { Layer::retry() } -> std::same_as<void>;
+    { loop.retry() } -> std::same_as<void>;
     { Layer::pause() } -> std::same_as<void>;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 // What every checking layer shares, whichever engine is behind it: ordered sites, the one that runs weakened, and the
 // events of a replay. Production knows nothing of this.
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdint>
@@ -36,20 +37,60 @@ struct site_key {
 }
 
 /// Every ordered site executed so far, and the one, if any, that runs with a weaker order than written.
-struct site_book {
-    std::map<site_key, site> seen;
-    bool weakening = false;
-    site_key weakened{};
-    std::memory_order weakened_to{};
+class site_book {
+public:
+    /// The order with which an operation runs: the one written, except at the weakened site.
+    std::memory_order effective(op kind, std::memory_order written, const std::source_location& at) {
+        recent& last = recently_[(at.line() * 7 + at.column() + static_cast<unsigned>(kind) * 31) % recently_.size()];
+        if (last.file != at.file_name() || last.line != at.line() || last.column != at.column() || last.kind != kind ||
+            last.written != written)
+            last = {at.file_name(), at.line(), at.column(), kind, written, look_up(kind, written, at)};
+        return last.runs_with;
+    }
+
+    [[nodiscard]] const std::map<site_key, site>& seen() const { return seen_; }
+
+    void forget() {
+        seen_.clear();
+        restore();
+    }
+    void weaken(const site_key& which, std::memory_order to) {
+        weakened_ = which;
+        weakened_to_ = to;
+        weakening_ = true;
+        recently_.fill({});
+    }
+    void restore() {
+        weakening_ = false;
+        recently_.fill({});
+    }
+
+private:
+    /// What was found for the same operation before: engines ask for each operation of each execution.
+    struct recent {
+        const char* file = nullptr;
+        std::uint32_t line = 0, column = 0;
+        op kind{};
+        std::memory_order written{}, runs_with{};
+    };
+
+    std::memory_order look_up(op kind, std::memory_order written, const std::source_location& at) {
+        const site_key key = key_of(at, kind);
+        if (weakening_) return key == weakened_ ? weakened_to_ : written;
+        seen_.try_emplace(key, site{at, kind, written});
+        return written;
+    }
+
+    std::map<site_key, site> seen_;
+    std::array<recent, 256> recently_{};
+    bool weakening_ = false;
+    site_key weakened_{};
+    std::memory_order weakened_to_{};
 };
 inline site_book sites;
 
-/// The order with which an operation runs: the one written, except at the weakened site.
 inline std::memory_order effective(op kind, std::memory_order written, const std::source_location& at) {
-    const site_key key = key_of(at, kind);
-    if (sites.weakening) return key == sites.weakened ? sites.weakened_to : written;
-    sites.seen.try_emplace(key, site{at, kind, written});
-    return written;
+    return sites.effective(kind, written, at);
 }
 
 /// The orders one step below `written`.
@@ -72,6 +113,12 @@ inline std::memory_order effective(op kind, std::memory_order written, const std
     constexpr const char* names[] = {"relaxed", "consume", "acquire", "release", "acq_rel", "seq_cst"};
     return names[static_cast<int>(order)];
 }
+
+/// A round of a loop that tries again: where in its thread it began.
+struct round {
+    std::int16_t began_at = 0;
+    unsigned effects = 0;  // that the thread had had by then
+};
 
 /// One step of a replayed execution.
 enum class phase : std::uint8_t { before, threads, after };
@@ -136,6 +183,8 @@ template <class T>
         return shown(static_cast<std::underlying_type_t<T>>(value));
     } else if constexpr (std::is_integral_v<T>) {
         return std::to_string(value);
+    } else if constexpr (std::is_pointer_v<T>) {
+        return value == nullptr ? "null" : "an address";
     } else if constexpr (requires { value.shown(); }) {
         return value.shown();
     } else {

@@ -269,7 +269,9 @@ struct relacy_atomics {
     }
 
     /// Nothing: yielding after a failed compare-exchange would hide interleavings.
-    static void retry(at = at::current()) {}
+    struct retry_loop {
+        static void retry(at = at::current()) {}
+    };
 
     static void pause(at where = at::current()) {
         relacy::about_to(relacy::touch::yield, nullptr);

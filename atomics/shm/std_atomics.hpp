@@ -99,7 +99,9 @@ struct std_atomics {
     }
 
     /// After a compare-exchange that failed: a pause.
-    static void retry() noexcept { pause(); }
+    struct retry_loop {
+        static void retry() noexcept { pause(); }
+    };
 
     /// Tells the core that this is a waiting loop.
     static void pause() noexcept {

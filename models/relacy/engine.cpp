@@ -10,7 +10,9 @@
 #include <sstream>
 #include <stdexcept>
 
+#include <relacy/engine.hpp>
 #include <search.hpp>
+#include <shm/relacy_atomics.hpp>
 
 namespace shm::model {
 namespace {
@@ -210,7 +212,7 @@ private:
 
 template <rl::thread_id_t Threads>
 struct suite : rl::test_suite<suite<Threads>, Threads> {
-    std::unique_ptr<instance> scenario = now.scenario->make();
+    std::unique_ptr<instance> scenario = now.scenario->make.back()();
 
     void before() {
         guarded(phase::before, [&] { scenario->before(); });
@@ -295,53 +297,68 @@ outcome start(const entry& scenario, const search& how, const progress* tell, st
     return now.so_far;
 }
 
+class relacy_race_detector final : public engine {
+public:
+    [[nodiscard]] const char* name() const override { return "relacy"; }
+
+    // Relacy keeps the stores of a thread in program order and every location's stores in the order of execution, lets a
+    // load see at most one store back, takes the newest value for a compare-exchange that fails, fails one spuriously at
+    // most once for each object, and still honours C++17's release sequences.
+    [[nodiscard]] bool blind_to(const std::string& litmus) const override {
+        static const std::set<std::string> unseen{"weak_exchange_may_fail_twice",
+                                                  "load_buffering",
+                                                  "load_buffering_3",
+                                                  "s_shape",
+                                                  "two_plus_two_writes",
+                                                  "two_stores_stale",
+                                                  "failed_exchange_reads_stale",
+                                                  "same_thread_release_sequence"};
+        return unseen.contains(litmus);
+    }
+    [[nodiscard]] search_kind usual(form how) const override {
+        return how == form::waits ? search_kind::bounded : search_kind::complete;
+    }
+    [[nodiscard]] bool can(search_kind) const override { return true; }
+
+    [[nodiscard]] outcome explore(const entry& scenario, const search& how, const progress& tell) override {
+        host::running = this;
+        return start(scenario, how, &tell, std::nullopt);
+    }
+
+    [[nodiscard]] outcome replay(const entry& scenario, const search& how, const std::string& choices,
+                                 recording& into) override {
+        host::running = this;
+        recorder = &into;
+        auto result = start(scenario, how, nullptr, choices);
+        recorder = nullptr;
+        if (now.wrong_script.empty() && result.choices.size() < choices.size())
+            now.wrong_script =
+                fmt::format("choices of the token: expected {}, found {}", result.choices.size(), choices.size());
+        if (!now.wrong_script.empty()) throw std::invalid_argument(now.wrong_script);
+        return result;
+    }
+
+    void failed(const std::source_location& at) override {
+        const std::string file = at.file_name();
+        now.so_far.why = "check failed at " + file.substr(file.rfind('/') + 1) + ":" + std::to_string(at.line());
+        rl::ctx().fail_test("check", rl::test_result_user_assert_failed, relacy::info(at));
+    }
+    unsigned choose(unsigned count) override {
+        if (count > std::string_view{digits}.size())
+            relacy::self_check_failed("a choice is one of at most 36", __FILE__, __LINE__);
+        return rl::rand(count);
+    }
+    void make_mortal(std::jmp_buf* last_breath) override { relacy::deathbed[relacy::this_thread()] = last_breath; }
+    void in_vain(round&, const std::source_location& at) override { relacy_atomics::pause(at); }
+};
+
 }  // namespace
-
-void check(bool holds, std::source_location at) {
-    if (holds) return;
-    const std::string file = at.file_name();
-    now.so_far.why = "check failed at " + file.substr(file.rfind('/') + 1) + ":" + std::to_string(at.line());
-    rl::ctx().fail_test("check", rl::test_result_user_assert_failed, relacy::info(at));
-}
-
-unsigned choose(unsigned count) {
-    if (count > std::string_view{digits}.size())
-        relacy::self_check_failed("a choice is one of at most 36", __FILE__, __LINE__);
-    return rl::rand(count);
-}
-
-const char* engine_name() { return "relacy"; }
-
-// Relacy keeps the stores of a thread in program order and every location's stores in the order of execution, lets a
-// load see at most one store back, takes the newest value for a compare-exchange that fails, fails one spuriously at most
-// once for each object, and still honours C++17's release sequences.
-bool blind_to(const std::string& litmus) {
-    static const std::set<std::string> unseen{"weak_exchange_may_fail_twice",
-                                              "load_buffering",
-                                              "load_buffering_3",
-                                              "s_shape",
-                                              "two_plus_two_writes",
-                                              "two_stores_stale",
-                                              "failed_exchange_reads_stale",
-                                              "same_thread_release_sequence"};
-    return unseen.contains(litmus);
-}
 
 bool repeats_another() { return now.redundant; }
 
-outcome explore(const entry& scenario, const search& how, const progress& tell) {
-    return start(scenario, how, &tell, std::nullopt);
-}
-
-outcome replay(const entry& scenario, const search& how, const std::string& choices, recording& into) {
-    recorder = &into;
-    auto result = start(scenario, how, nullptr, choices);
-    recorder = nullptr;
-    if (now.wrong_script.empty() && result.choices.size() < choices.size())
-        now.wrong_script =
-            fmt::format("choices of the token: expected {}, found {}", result.choices.size(), choices.size());
-    if (!now.wrong_script.empty()) throw std::invalid_argument(now.wrong_script);
-    return result;
+engine& relacy_engine() {
+    static relacy_race_detector only;
+    return only;
 }
 
 }  // namespace shm::model

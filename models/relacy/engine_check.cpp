@@ -6,6 +6,8 @@
 #include <array>
 #include <optional>
 #include <random>
+#include <relacy/engine.hpp>
+#include <scenario.hpp>
 #include <search.hpp>
 #include <set>
 #include <string>
@@ -15,7 +17,7 @@ namespace shm::model {
 namespace {
 
 using enum std::memory_order;
-using A = engine_atomics;
+using A = relacy_atomics;
 
 /// A random program: a few threads, each a few operations on two words and a plain cell.
 struct step {
@@ -136,14 +138,18 @@ all_of_it run(const program& p, search_kind kind, unsigned bound = 3) {
     all_of_it all;
     running = &p;
     outcomes = &all.outcomes;
-    const entry scenario{"engine", "random", form::tries, static_cast<unsigned>(p.size()), "", false, [] {
-                             return std::make_unique<interpreted>();
-                         }};
+    const entry scenario{"engine",
+                         "random",
+                         form::tries,
+                         static_cast<unsigned>(p.size()),
+                         "",
+                         false,
+                         {{}, [] { return std::make_unique<interpreted>(); }}};
     search how;
     how.kind = kind;
     how.bound = bound;
     how.seconds = 20;
-    all.result = explore(scenario, how);
+    all.result = relacy_engine().explore(scenario, how);
     return all;
 }
 
@@ -250,7 +256,7 @@ private:
 
 template <class Instance>
 entry scenario_of(unsigned threads) {
-    return {"engine", "check", form::tries, threads, "", false, [] { return std::make_unique<Instance>(); }};
+    return {"engine", "check", form::tries, threads, "", false, {{}, [] { return std::make_unique<Instance>(); }}};
 }
 
 class every_kind : public testing::TestWithParam<search_kind> {};
@@ -259,10 +265,10 @@ TEST_P(every_kind, a_failure_replays_from_its_choices) {
     search how;
     how.kind = GetParam();
     const auto scenario = scenario_of<lost_update>(2);
-    const auto found = explore(scenario, how);
+    const auto found = relacy_engine().explore(scenario, how);
     ASSERT_TRUE(found.failed);
     recording execution;
-    const auto again = replay(scenario, how, found.choices, execution);
+    const auto again = relacy_engine().replay(scenario, how, found.choices, execution);
     EXPECT_TRUE(again.failed);
     EXPECT_EQ(again.executions, 1U);
     EXPECT_EQ(again.why, found.why);
@@ -275,18 +281,18 @@ INSTANTIATE_TEST_SUITE_P(engine, every_kind,
 TEST(engine, a_wait_for_what_never_comes_is_a_failure) {
     search how;
     how.kind = search_kind::bounded;
-    const auto found = explore(scenario_of<waits_for_ever>(2), how);
+    const auto found = relacy_engine().explore(scenario_of<waits_for_ever>(2), how);
     EXPECT_TRUE(found.failed);
     EXPECT_EQ(found.why, "no end in sight: a thread waits for what never comes");
 }
 
 TEST(engine, a_wait_in_a_complete_search_is_refused_not_pruned) {
-    const auto found = explore(scenario_of<waits_for_ever>(2), search{});
+    const auto found = relacy_engine().explore(scenario_of<waits_for_ever>(2), search{});
     EXPECT_TRUE(found.failed && found.broken) << found.why;
 }
 
 TEST(engine, a_scenario_that_is_not_deterministic_is_a_failure) {
-    const auto found = explore(scenario_of<not_deterministic>(2), search{});
+    const auto found = relacy_engine().explore(scenario_of<not_deterministic>(2), search{});
     EXPECT_TRUE(found.failed && found.broken) << found.why;
 }
 
@@ -299,8 +305,9 @@ TEST(engine, a_search_that_ran_out_of_time_does_not_say_exhausted) {
     search how;
     how.kind = search_kind::full;
     how.seconds = 0.05;
-    const entry scenario{"engine", "large", form::tries, 3, "", false, [] { return std::make_unique<interpreted>(); }};
-    const auto cut_off = explore(scenario, how);
+    const entry scenario{
+        "engine", "large", form::tries, 3, "", false, {{}, [] { return std::make_unique<interpreted>(); }}};
+    const auto cut_off = relacy_engine().explore(scenario, how);
     EXPECT_FALSE(cut_off.failed);
     EXPECT_FALSE(cut_off.exhausted);
 }
@@ -308,9 +315,9 @@ TEST(engine, a_search_that_ran_out_of_time_does_not_say_exhausted) {
 TEST(engine, a_token_of_another_program_is_refused) {
     recording execution;
     const auto scenario = scenario_of<lost_update>(2);
-    EXPECT_THROW((void)replay(scenario, search{}, "zzz", execution), std::invalid_argument);
-    const std::string surplus = explore(scenario, search{}).choices + "0";
-    EXPECT_THROW((void)replay(scenario, search{}, surplus, execution), std::invalid_argument);
+    EXPECT_THROW((void)relacy_engine().replay(scenario, search{}, "zzz", execution), std::invalid_argument);
+    const std::string surplus = relacy_engine().explore(scenario, search{}).choices + "0";
+    EXPECT_THROW((void)relacy_engine().replay(scenario, search{}, surplus, execution), std::invalid_argument);
 }
 
 TEST(engine, sampling_is_not_the_same_execution_again_and_again) {

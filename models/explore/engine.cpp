@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The engine `explore` behind the interface that all engines share.
+#include <chrono>
+#include <explore/split.hpp>
+#include <search.hpp>
+
+#include <shm/explore_atomics.hpp>
+
+namespace shm::model {
+namespace {
+
+class explore_of_graphs final : public engine {
+public:
+    [[nodiscard]] const char* name() const override { return "explore"; }
+
+    // RC11 orders every cycle of program order and reads-from: no load sees a store that depends on it.
+    [[nodiscard]] bool blind_to(const std::string& litmus) const override {
+        return litmus == "load_buffering" || litmus == "load_buffering_3";
+    }
+    [[nodiscard]] search_kind usual(form) const override { return search_kind::complete; }
+    [[nodiscard]] bool can(search_kind kind) const override { return kind == search_kind::complete; }
+
+    [[nodiscard]] outcome explore(const entry& scenario, const search& how, const progress& tell) override {
+        const auto began = std::chrono::steady_clock::now();
+        const auto outcome_of = [&](const explore::totals& counted) {
+            outcome so_far;
+            so_far.executions = counted.complete;
+            so_far.blocked = counted.blocked;
+            so_far.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+            return so_far;
+        };
+        host::running = this;
+        const auto found = explore::search(program_of(scenario), settings_of(how), {how.shard, how.shards, how.workers},
+                                           [&](const explore::totals& counted) {
+                                               const outcome so_far = outcome_of(counted);
+                                               if (tell) tell(so_far);
+                                               return so_far.seconds < how.seconds;
+                                           });
+        outcome result = outcome_of(found.counted);
+        result.exhausted = found.exhausted;
+        report_failure(found.failed, found.broken, found.why, found.token, result);
+        return result;
+    }
+
+    [[nodiscard]] outcome replay(const entry& scenario, const search& how, const std::string& choices,
+                                 recording& into) override {
+        explore::explorer search{program_of(scenario), settings_of(how)};
+        host::running = this;
+        recorder = &into;
+        search.replay(choices);
+        recorder = nullptr;
+        outcome result;
+        result.executions = 1;
+        report_failure(search.failed(), search.broken(), search.why(), choices, result);
+        return result;
+    }
+
+    void failed(const std::source_location& at) override {
+        const std::string file = at.file_name();
+        explore::explorer::running().fail("check failed at " + file.substr(file.rfind('/') + 1) + ":" +
+                                          std::to_string(at.line()));
+    }
+    unsigned choose(unsigned count) override { return explore_atomics::choose(count); }
+    void make_mortal(std::jmp_buf* last_breath) override { explore::explorer::running().make_mortal(last_breath); }
+    [[nodiscard]] round begin_round() override { return explore::explorer::running().begin_round(); }
+    void in_vain(round& failed, const std::source_location& at) override {
+        explore::explorer::running().in_vain(failed, at);
+    }
+
+private:
+    static explore::program program_of(const entry& scenario) { return {scenario.threads, scenario.make.front()}; }
+    static explore::settings settings_of(const search& how) {
+        explore::settings settings;
+        settings.prune_vain_rounds = how.prune;
+        return settings;
+    }
+    static void report_failure(bool failed, bool broken, const std::string& why, const std::string& token,
+                               outcome& result) {
+        if (!failed) return;
+        ++result.executions;  // the one that failed
+        result.failed = true;
+        result.broken = broken;
+        result.why = why;
+        result.choices = token;
+    }
+};
+
+}  // namespace
+
+engine& explore_engine() {
+    static explore_of_graphs only;
+    return only;
+}
+
+}  // namespace shm::model

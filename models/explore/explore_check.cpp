@@ -1,0 +1,609 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Checks the engine itself: its counts are those of others, its graphs those of a brute force, each once; it finds what
+// can go wrong, and says what it cannot search.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <bitset>
+#include <explore/brute_force.hpp>
+#include <explore/explorer.hpp>
+#include <explore/programs.hpp>
+#include <explore/split.hpp>
+#include <random>
+
+namespace shm::explore {
+namespace {
+
+using enum std::memory_order;
+using A = explore_atomics;
+
+struct found {
+    totals counted;
+    bool failed, broken;
+    std::string why, token;
+};
+
+found run(const program& p, settings how = {}) {
+    how.find_duplicates = true;
+    explorer search{p, how};
+    search.run({});
+    EXPECT_EQ(search.so_far().duplicates, 0U);
+    EXPECT_EQ(search.exhausted(), !search.failed());
+    return {search.so_far(), search.failed(), search.broken(), search.why(), search.failed() ? search.token() : ""};
+}
+program program_of(const program_text& text) {
+    return {static_cast<unsigned>(text.size()), [&text] { return std::make_unique<interpreted>(text); }};
+}
+
+/// A scenario from lambdas over its own words.
+template <class State>
+class scripted final : public model::instance {
+public:
+    void before() override {
+        if constexpr (requires { state_.before(); }) state_.before();
+    }
+    void thread(unsigned index) override { state_.thread(index); }
+    void after() override {
+        if constexpr (requires { state_.after(); }) state_.after();
+    }
+
+private:
+    State state_;
+};
+template <class State>
+program program_of() {
+    return {State::threads, [] { return std::make_unique<scripted<State>>(); }};
+}
+
+void expect(bool holds, const char* otherwise) {
+    if (!holds) fail(otherwise);
+}
+
+class golden : public testing::TestWithParam<const char*> {};
+TEST_P(golden, every_count_is_reproduced) {
+    const auto programs = read_counted(std::string{SHM_SOURCE_DIR "/models/explore/golden/"} + GetParam());
+    ASSERT_GE(programs.size(), 30U);
+    std::uint64_t executions = 0;
+    for (const counted& expected : programs) {
+        const program_text text = parse(expected.program);
+        const auto result = run(program_of(text));
+        EXPECT_EQ(result.counted.complete, expected.executions) << expected.name;
+        EXPECT_EQ(result.counted.blocked, 0U) << expected.name;
+        executions += result.counted.complete;
+    }
+    std::printf("%zu programs, %llu executions\n", programs.size(), static_cast<unsigned long long>(executions));
+}
+INSTANTIATE_TEST_SUITE_P(explore, golden, testing::Values("litmus.tsv", "random-programs.tsv"),
+                         [](const auto& file) { return file.index == 0 ? "litmus" : "random_programs"; });
+
+/// Of at most `most` events, so that a brute force ends.
+program_text random_program(std::mt19937& random, unsigned most) {
+    const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
+    constexpr std::memory_order orders[] = {relaxed, acquire, release, acq_rel, seq_cst};
+    program_text threads(2 + below(2));
+    for (unsigned events = 0;;) {
+        operation o{};
+        o.kind = "WWRRAXCF"[below(8)];
+        events += o.kind == 'A' || o.kind == 'X' || o.kind == 'C' ? 2 : 1;
+        if (events > most) return threads;
+        o.conditional = below(6) == 0;
+        o.location = below(2);
+        o.a = o.kind == 'C' ? below(3) : 1 + below(2);
+        o.b = 1 + below(2);
+        o.order = orders[below(5)];
+        if (o.kind == 'W' && (o.order == acquire || o.order == acq_rel)) o.order = release;
+        if (o.kind == 'R' && (o.order == release || o.order == acq_rel)) o.order = acquire;
+        if (o.kind == 'F' && o.order == relaxed) o.order = seq_cst;
+        threads[below(static_cast<unsigned>(threads.size()))].push_back(o);
+    }
+}
+
+TEST(explore, the_graphs_are_those_of_a_brute_force) {
+    std::mt19937 random{20240521};
+    constexpr int programs = 1500;
+    std::size_t graphs = 0;
+    for (int i = 0; i < programs; ++i) {
+        const program_text text = random_program(random, i % 10 == 0 ? 8 : 6);
+        std::set<std::string> visited;
+        explorer search{program_of(text), {}};
+        search.on_complete = [&](const graph& g) { EXPECT_TRUE(visited.insert(name_of(g)).second) << "program " << i; };
+        search.run({});
+        ASSERT_EQ(visited, brute_force(text)) << "program " << i;
+        graphs += visited.size();
+    }
+    std::printf("%d programs, %zu graphs\n", programs, graphs);
+}
+
+/// The ring of the literature, with its positions in shared memory; waiting, or each side giving up `Items` times.
+template <unsigned Capacity, unsigned Items, bool Waits>
+struct ring {
+    static constexpr unsigned threads = 2;
+    A::atomic<unsigned> head{0}, tail{0};
+    A::cell<unsigned> slots[Capacity];
+
+    void thread(unsigned index) {
+        if (index == 0)
+            produce();
+        else
+            consume();
+    }
+    void produce() {
+        unsigned position = 0;
+        for (unsigned i = 0; i < Items; ++i) {
+            if (Waits && position >= Capacity) {
+                const unsigned needed = position - Capacity + 1;
+                (void)A::await(tail, acquire, [needed](unsigned seen) { return seen >= needed; });
+            } else if (position - tail.load(acquire) >= Capacity) {
+                continue;
+            }
+            slots[position % Capacity].write(position);
+            head.store(++position, release);
+        }
+    }
+    void consume() {
+        unsigned popped = 0;
+        for (unsigned i = 0; i < Items; ++i) {
+            const unsigned position = tail.load(relaxed);
+            if (Waits)
+                (void)A::await(head, acquire, [position](unsigned seen) { return seen != position; });
+            else if (head.load(acquire) == position)
+                continue;
+            expect(slots[position % Capacity].read() == popped++, "out of order");
+            tail.store(position + 1, release);
+        }
+    }
+};
+
+/// A Treiber stack of indices whose head carries a tag.
+template <unsigned Threads, unsigned Rounds, unsigned Slots, bool Tagged = true>
+struct slab {
+    static constexpr unsigned threads = Threads;
+    static constexpr unsigned none = 0xffff;
+    A::atomic<unsigned> head{0};
+    A::atomic<unsigned> next[Slots];
+    A::cell<unsigned> owner[Slots];
+
+    void before() {
+        for (unsigned i = 0; i < Slots; ++i) next[i].store(i + 1 < Slots ? i + 1 : none, relaxed);
+    }
+    static unsigned tagged(unsigned old_head, unsigned index) {
+        return (Tagged ? (old_head >> 16) + 1 : 0) << 16 | index;
+    }
+    unsigned take() {
+        A::retry_loop loop;
+        for (;;) {
+            unsigned seen = head.load(acquire);
+            const unsigned index = seen & none;
+            if (index == none) return none;
+            const unsigned following = next[index].load(relaxed);
+            if (head.compare_exchange_strong(seen, tagged(seen, following), acq_rel, acquire)) return index;
+            loop.retry();
+        }
+    }
+    void give(unsigned index) {
+        for (;;) {
+            unsigned seen = head.load(acquire);
+            next[index].store(seen & none, relaxed);
+            if (head.compare_exchange_strong(seen, tagged(seen, index), acq_rel, acquire)) return;
+        }
+    }
+    void thread(unsigned me) {
+        for (unsigned round = 0; round < Rounds; ++round) {
+            const unsigned got = take();
+            if (got == none) continue;
+            owner[got].write(me);
+            expect(owner[got].read() == me, "taken twice");
+            give(got);
+        }
+    }
+    void after() {
+        unsigned count = 0;
+        for (unsigned i = head.load(relaxed) & none; i != none && count <= Slots; i = next[i].load(relaxed)) ++count;
+        expect(count == Slots, "a slot is lost");
+    }
+};
+
+/// Vyukov's bounded queue, one try each.
+template <unsigned Producers, unsigned Consumers, unsigned Capacity>
+struct bounded_queue {
+    static constexpr unsigned threads = Producers + Consumers;
+    A::atomic<unsigned> pushed{0}, popped{0};
+    A::atomic<unsigned> turn[Capacity];
+    A::cell<unsigned> data[Capacity];
+
+    void before() {
+        for (unsigned i = 0; i < Capacity; ++i) turn[i].store(i, relaxed);
+    }
+    void thread(unsigned index) {
+        const bool produces = index < Producers;
+        auto& end = produces ? pushed : popped;
+        unsigned position = end.load(relaxed);
+        for (;;) {
+            auto& of_slot = turn[position % Capacity];
+            const unsigned wanted = position + (produces ? 0 : 1);
+            const int ahead = static_cast<int>(of_slot.load(acquire) - wanted);
+            if (ahead < 0) return;
+            if (ahead > 0) {
+                position = end.load(relaxed);
+            } else if (end.compare_exchange_strong(position, position + 1, relaxed, relaxed)) {
+                if (produces)
+                    data[position % Capacity].write(index);
+                else
+                    (void)data[position % Capacity].read();
+                of_slot.store(produces ? position + 1 : position + Capacity, release);
+                return;
+            }
+        }
+    }
+};
+
+/// One writer, one reader, one try.
+struct sequence_lock {
+    static constexpr unsigned threads = 2;
+    A::atomic<unsigned> sequence{0}, first{0}, second{0};
+    void thread(unsigned index) {
+        if (index == 0) {
+            const unsigned was = sequence.load(relaxed);
+            sequence.store(was + 1, relaxed);
+            A::fence(release);
+            first.store(1, relaxed);
+            second.store(1, relaxed);
+            sequence.store(was + 2, release);
+            return;
+        }
+        const unsigned before = sequence.load(acquire);
+        if (before % 2 != 0) return;
+        const unsigned a = first.load(relaxed), b = second.load(relaxed);
+        A::fence(acquire);
+        if (sequence.load(relaxed) == before) expect(a == b, "torn");
+    }
+};
+
+template <class State>
+std::uint64_t executions(bool prune = true) {
+    settings how;
+    how.prune_vain_rounds = prune;
+    const auto result = run(program_of<State>(), how);
+    EXPECT_FALSE(result.failed) << result.why;
+    return result.counted.complete;
+}
+
+TEST(explore, the_counts_of_known_algorithms) {
+    EXPECT_EQ((executions<ring<2, 4, true>>()), 27U);
+    EXPECT_EQ((executions<ring<2, 6, true>>()), 243U);
+    EXPECT_EQ((executions<ring<4, 4, true>>()), 84U);
+    EXPECT_EQ((executions<ring<4, 5, true>>()), 552U);
+    EXPECT_EQ((executions<ring<2, 4, false>>()), 256U);
+    EXPECT_EQ((executions<slab<2, 1, 3>>(false)), 62U);
+    EXPECT_EQ((executions<slab<2, 1, 3>>(true)), 20U);
+    EXPECT_EQ((executions<slab<2, 2, 3>>(false)), 26738U);
+    EXPECT_EQ((executions<slab<2, 2, 3>>(true)), 1920U);
+    EXPECT_EQ((executions<bounded_queue<2, 1, 2>>()), 14U);
+    EXPECT_EQ((executions<sequence_lock>()), 11U);
+}
+
+TEST(explore, the_tag_that_is_not_counted_up_is_found_with_three_threads) {
+    const auto result = run(program_of<slab<3, 1, 3, false>>());
+    EXPECT_TRUE(result.failed && !result.broken);
+    EXPECT_EQ(result.why, "a slot is lost");
+}
+
+TEST(explore, memory_does_not_grow_with_the_executions) {
+    const auto resident = [] {
+        rusage used{};
+        getrusage(RUSAGE_SELF, &used);
+        return used.ru_maxrss;
+    };
+    explorer warm{program_of<slab<2, 2, 3>>(), {}};
+    warm.run({});
+    const long before = resident();
+    settings how;
+    how.prune_vain_rounds = false;
+    explorer search{program_of<slab<2, 2, 3>>(), how};  // ten times as many
+    search.run({});
+    EXPECT_EQ(search.so_far().complete, 26738U);
+    EXPECT_LT(resident() - before, 2048) << "KiB";
+}
+
+struct plain_race {
+    static constexpr unsigned threads = 2;
+    A::cell<int> cell;
+    void thread(unsigned index) { index == 0 ? cell.write(1) : (void)cell.read(); }
+};
+struct waits_for_nothing {
+    static constexpr unsigned threads = 2;
+    A::atomic<int> word{0};
+    void thread(unsigned index) {
+        if (index == 0)
+            (void)A::await(word, acquire, [](int seen) { return seen == 1; });
+        else
+            word.store(2, release);
+    }
+};
+/// What is waited for is there for a moment only; who sleeps through it waits for ever.
+struct missed_wake_up {
+    static constexpr unsigned threads = 2;
+    A::atomic<int> bell{0};
+    void thread(unsigned index) {
+        if (index == 0) {
+            (void)A::await(bell, acquire, [](int seen) { return seen == 1; });
+        } else {
+            bell.store(1, release);
+            bell.store(0, release);
+        }
+    }
+};
+/// The same, but it is the other waiter who takes it away.
+struct stolen_wake_up {
+    static constexpr unsigned threads = 3;
+    A::atomic<int> bell{0};
+    void thread(unsigned index) {
+        if (index == 2) {
+            bell.store(1, release);
+        } else {
+            (void)A::await(bell, acquire, [](int seen) { return seen == 1; });
+            bell.store(0, relaxed);
+        }
+    }
+};
+struct both_wait {
+    static constexpr unsigned threads = 2;
+    A::atomic<int> words[2];
+    void thread(unsigned index) {
+        (void)A::await(words[index], acquire, [](int seen) { return seen == 1; });
+        words[1 - index].store(1, release);
+    }
+};
+struct tries_for_ever {
+    static constexpr unsigned threads = 2;
+    A::atomic<int> lock{1};
+    void thread(unsigned index) {
+        if (index == 1) return;
+        A::retry_loop loop;
+        for (int expected = 0; !lock.compare_exchange_strong(expected, 1, acquire, relaxed); expected = 0) loop.retry();
+    }
+};
+struct endless_loop {
+    static constexpr unsigned threads = 2;
+    A::atomic<int> word{0};
+    void thread(unsigned index) {
+        if (index == 0)
+            word.store(1, relaxed);
+        else
+            while (word.load(relaxed) != 2) {
+            }
+    }
+};
+struct vain_but_not_void {
+    static constexpr unsigned threads = 1;
+    A::atomic<int> word{0};
+    void thread(unsigned) {
+        A::retry_loop loop;
+        word.store(1, relaxed);
+        loop.retry();
+    }
+};
+struct not_deterministic {
+    static constexpr unsigned threads = 2;
+    A::atomic<int> word{0}, other{0};
+    void thread(unsigned) {
+        static unsigned runs = 0;
+        for (unsigned left = 1 + ++runs % 3; left != 0; --left) (left == 2 ? other : word).store(1, relaxed);
+    }
+};
+struct freed_twice {
+    static constexpr unsigned threads = 2;
+    A::atomic<int*> shared{nullptr};
+    void before() { shared.store(new int{1}, relaxed); }
+    void thread(unsigned) { delete shared.load(acquire); }
+};
+struct used_after_its_end {
+    static constexpr unsigned threads = 2;
+    A::atomic<int>* object = nullptr;
+    void before() { object = new A::atomic<int>{1}; }
+    void thread(unsigned index) {
+        if (index == 0)
+            delete object;
+        else
+            (void)object->load(acquire);
+    }
+};
+struct published_too_early {
+    static constexpr unsigned threads = 2;
+    A::atomic<A::atomic<int>*> shared{nullptr};
+    void thread(unsigned index) {
+        if (index == 0) {
+            shared.store(new A::atomic<int>{1}, relaxed);
+        } else if (auto* const object = shared.load(acquire)) {
+            (void)object->load(relaxed);
+        }
+    }
+};
+struct throws {
+    static constexpr unsigned threads = 1;
+    void thread(unsigned) { throw std::runtime_error{"why not"}; }
+};
+
+TEST(explore, what_goes_wrong_is_found_and_named) {
+    const auto expect_failure = [](const program& p, const std::string& why, bool broken = false) {
+        const auto result = run(p);
+        EXPECT_TRUE(result.failed) << why;
+        EXPECT_EQ(result.why.substr(0, why.size()), why);
+        EXPECT_EQ(result.broken, broken) << result.why;
+    };
+    expect_failure(program_of<plain_race>(), "data race");
+    expect_failure(program_of<waits_for_nothing>(), "waits for ever: thread 0 at explore_check.cpp:");
+    expect_failure(program_of<missed_wake_up>(), "waits for ever: thread 0 at explore_check.cpp:");
+    expect_failure(program_of<stolen_wake_up>(), "waits for ever: thread");
+    expect_failure(program_of<both_wait>(), "waits for ever: thread 0 at");
+    expect_failure(program_of<tries_for_ever>(), "waits for ever: thread 0 at");
+    expect_failure(program_of<freed_twice>(), "freed twice, or never obtained");
+    expect_failure(program_of<used_after_its_end>(), "");
+    expect_failure(program_of<published_too_early>(), "used while it is being made at explore_check.cpp:");
+    expect_failure(program_of<endless_loop>(),
+                   "more than 1000 events in an execution, the last at explore_check.cpp:", true);
+    expect_failure(program_of<vain_but_not_void>(), "a round that is in vain has no effect", true);
+    expect_failure(program_of<throws>(), "an exception escaped: why not", true);
+    expect_failure(program_of<not_deterministic>(),
+                   "the same choices lead to another operation at explore_check.cpp:", true);
+}
+
+TEST(explore, more_threads_than_it_can_hold_are_refused) {
+    EXPECT_THROW((explorer{{max_threads + 1, [] { return nullptr; }}, {}}), std::invalid_argument);
+}
+
+/// A thread starts another, and waits for it.
+struct starts_and_joins {
+    static constexpr unsigned threads = 1;
+    A::cell<int> cell;
+    A::atomic<int> word{0};
+    void thread(unsigned) {
+        cell.write(1);
+        const unsigned child = spawn([this] {
+            expect(cell.read() == 1, "the child does not see what its parent did");
+            cell.write(2);
+            word.store(1, relaxed);
+            cell.write(3);
+        });
+        (void)word.load(relaxed);
+        join(child);
+        expect(cell.read() == 3, "the parent does not see what its child did");
+        expect(word.load(relaxed) == 1, "a join is no acquire");
+    }
+};
+struct does_not_join {
+    static constexpr unsigned threads = 1;
+    A::cell<int> cell;
+    void thread(unsigned) {
+        (void)spawn([this] { cell.write(2); });
+        (void)cell.read();
+    }
+};
+TEST(explore, threads_start_threads_and_join_them) {
+    const auto result = run(program_of<starts_and_joins>());
+    EXPECT_FALSE(result.failed) << result.why;
+    EXPECT_EQ(result.counted.complete, 2U);
+    EXPECT_EQ(run(program_of<does_not_join>()).why, "data race");
+}
+
+/// Choices before, among and after the threads are all made.
+struct chooses {
+    static constexpr unsigned threads = 2;
+    inline static std::bitset<300> seen;  // what a scenario obtains by `new` ends with its execution
+    A::atomic<unsigned> word{0};
+    unsigned first = 0;
+    void before() { first = A::choose(3); }
+    void thread(unsigned index) {
+        if (index == 0) word.store(1 + A::choose(2), relaxed);
+    }
+    void after() { seen.set(first * 100 + word.load(relaxed) * 10 + A::choose(2)); }
+};
+TEST(explore, every_choice_is_made) {
+    const auto result = run(program_of<chooses>());
+    EXPECT_EQ(result.counted.complete, 12U);
+    EXPECT_EQ(chooses::seen.count(), 12U);
+}
+
+struct lost_update {
+    static constexpr unsigned threads = 3;
+    A::atomic<int> word{0};
+    unsigned start = 0;
+    void before() { start = A::choose(2); }
+    void thread(unsigned index) {
+        if (index == 2) return word.store(static_cast<int>(A::choose(40)), relaxed);
+        word.store(word.load(relaxed) + 1, relaxed);
+    }
+    void after() { expect(word.load(relaxed) != 38 || start == 0, "that one"); }
+};
+TEST(explore, a_failure_replays_from_its_token) {
+    const auto result = run(program_of<lost_update>());
+    ASSERT_TRUE(result.failed);
+    explorer again{program_of<lost_update>(), {}};
+    again.replay(result.token);
+    EXPECT_TRUE(again.failed());
+    EXPECT_EQ(again.why(), "that one");
+    EXPECT_EQ(again.token(), result.token);
+    EXPECT_EQ(again.so_far().visited, 1U);
+}
+
+TEST(explore, every_execution_replays_from_its_token) {
+    std::mt19937 random{3};
+    for (int i = 0; i < 60; ++i) {
+        const program_text text = random_program(random, 9);
+        explorer search{program_of(text), {}};
+        std::vector<std::pair<std::string, std::string>> all;
+        search.on_complete = [&](const graph& g) { all.emplace_back(search.token(), name_of(g)); };
+        search.run({});
+        for (const auto& [token, graph_name] : all) {
+            explorer again{program_of(text), {}};
+            std::string replayed;
+            again.on_complete = [&](const graph& g) { replayed = name_of(g); };
+            again.replay(token);
+            ASSERT_EQ(replayed, graph_name) << "program " << i << ", token " << token;
+        }
+    }
+}
+
+TEST(explore, a_token_that_is_none_is_refused) {
+    for (const char* const token : {"", "0", ":", ":0", ":0(:", ":%:"}) {
+        explorer search{program_of<lost_update>(), {}};
+        EXPECT_THROW(search.replay(token), std::invalid_argument) << token;
+    }
+}
+
+TEST(explore, workers_and_shards_find_the_same) {
+    const auto subject = program_of<slab<2, 2, 3>>();
+    explorer whole{subject, {}};
+    whole.run({});
+    const auto same = [&](const totals& counted) {
+        EXPECT_EQ(counted.complete, whole.so_far().complete);
+        EXPECT_EQ(counted.blocked, whole.so_far().blocked);
+        EXPECT_EQ(counted.visited, whole.so_far().visited);
+    };
+    for (const unsigned workers : {1U, 2U, 5U}) {
+        const auto found = search(subject, {}, {0, 1, workers}, {});
+        EXPECT_TRUE(found.exhausted);
+        same(found.counted);
+    }
+    totals sum{};
+    for (unsigned shard = 0; shard < 3; ++shard) {
+        const auto found = search(subject, {}, {shard, 3, 2}, {});
+        EXPECT_TRUE(found.exhausted);
+        sum.complete += found.counted.complete;
+        sum.blocked += found.counted.blocked;
+        sum.visited += found.counted.visited;
+    }
+    same(sum);
+}
+
+/// Fails only deep in the search, in several places.
+struct rarely_wrong {
+    static constexpr unsigned threads = 1;
+    A::atomic<unsigned> sum{0};
+    void thread(unsigned) {
+        for (int i = 0; i < 4; ++i) sum.fetch_add(A::choose(10), relaxed);
+    }
+    void after() { expect(sum.load(relaxed) != 34, "that sum"); }
+};
+TEST(explore, workers_report_the_same_failure) {
+    const auto alone = search(program_of<rarely_wrong>(), {}, {0, 1, 1}, {});
+    ASSERT_EQ(alone.why, "that sum");
+    ASSERT_GT(alone.counted.visited, 400U);  // beyond where the search is cut
+    for (int i = 0; i < 5; ++i) {
+        const auto found = search(program_of<rarely_wrong>(), {}, {0, 1, 4}, {});
+        EXPECT_EQ(found.token, alone.token);
+        EXPECT_EQ(found.counted.visited, alone.counted.visited);
+    }
+}
+
+TEST(explore, a_search_that_is_ended_is_not_exhausted) {
+    settings how;
+    how.between_looks = 1;
+    explorer search{program_of<slab<2, 1, 3>>(), how};
+    search.run([](const totals& so_far) { return so_far.visited < 10; });
+    EXPECT_FALSE(search.exhausted());
+    EXPECT_EQ(search.so_far().visited, 10U);
+}
+
+}  // namespace
+}  // namespace shm::explore

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+// Every execution graph of a small concurrent program, each once: the TruSt algorithm (Kokologiannakis, Marmanis, Gladstein,
+// Vafeiadis: "Truly Stateless, Optimal Dynamic Partial Order Reduction", POPL 2022), in process. docs/explore.md explains it.
+#include <csetjmp>
+#include <cstdint>
+#include <explore/fiber.hpp>
+#include <explore/graph.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <host.hpp>
+#include <shm/checking.hpp>
+#include <shm/explore.hpp>
+
+namespace shm::explore {
+
+struct program {
+    unsigned threads;
+    std::function<std::unique_ptr<model::instance>()> make;
+};
+
+struct settings {
+    bool prune_vain_rounds = true;       // a round that was in vain ends its execution: another one has it succeed
+    bool spurious_failures = true;       // of a weak compare-exchange
+    bool find_duplicates = false;        // remembers every graph: for tests
+    std::size_t most_events = 1000;      // of one execution
+    std::uint64_t between_looks = 1024;  // executions after which `go_on` is asked
+};
+
+struct totals {
+    std::uint64_t complete = 0;  // executions in which every thread came to its end
+    std::uint64_t blocked = 0;   // in which some thread waits for what another execution brings
+    std::uint64_t visited = 0;   // graphs from which the program was run, these and those that could not be extended
+    std::uint64_t duplicates = 0;
+};
+
+class explorer {
+public:
+    explorer(const program& subject, const settings& how);
+    ~explorer();
+    explorer(const explorer&) = delete;
+    explorer& operator=(const explorer&) = delete;
+
+    /// Visits all executions, up to the first that fails. `go_on` may end it early, and then it is not exhausted.
+    void run(const std::function<bool(const totals&)>& go_on);
+
+    /// The same for those that a graph leads to.
+    void run_from(const graph& root, const std::function<bool(const totals&)>& go_on);
+
+    /// Visits executions until there are so many graphs to go on from, and returns these; none when that was all.
+    [[nodiscard]] std::vector<graph> run_until(std::size_t graphs, const std::function<bool(const totals&)>& go_on);
+
+    /// Runs the one execution that `token` stands for. Throws std::invalid_argument when there is none.
+    void replay(const std::string& token);
+
+    [[nodiscard]] const totals& so_far() const { return totals_; }
+    [[nodiscard]] bool exhausted() const { return exhausted_; }
+    [[nodiscard]] bool failed() const { return failed_; }
+    [[nodiscard]] bool broken() const { return broken_; }  // and the scenario is at fault, or a limit
+    [[nodiscard]] const std::string& why() const { return why_; }
+    [[nodiscard]] std::string token() const;  // of the execution that was last run
+
+    /// Called with each complete execution's graph; for tests.
+    std::function<void(const graph&)> on_complete;
+
+    // What the layer asks for.
+    answer perform(const request& wanted);
+    std::uint16_t begin_location(const void* object, std::uint64_t value);
+    void end_location(std::uint16_t location);
+    void touch_cell(cell_history& history, bool writes, const void* object, const std::source_location& at,
+                    std::string (*shown)(const void* value), const void* value);
+    [[nodiscard]] model::round begin_round() const;
+    void in_vain(model::round& failed, const std::source_location& at);
+    [[nodiscard]] bool spurious_failures() const { return how_.spurious_failures; }
+    void make_mortal(std::jmp_buf* last_breath);
+    [[noreturn]] void fail(const std::string& why, bool broken = false);
+    [[nodiscard]] static explorer& running();
+
+private:
+    /// What a simulated thread is up to.
+    enum class state : std::uint8_t {
+        ready,     // it can go on
+        wants,     // it wants a new event
+        behind,    // it repeats an event that follows one of another thread, which has not come so far
+        half_way,  // it has read in a read-modify-write and not yet written
+        stuck,     // it is never woken from a wait
+        in_vain,   // a round of its loop changed nothing
+        ended
+    };
+    struct thread {
+        fiber on;
+        std::function<void()> body;
+        state is = state::ended;
+        std::int16_t position = 0;  // how many of its events it has performed
+        std::vector<slot> slots;    // its events in the present graph
+        slot parent = nowhere;      // of a spawned thread
+        event wanted{};
+        unsigned other = 0;              // the thread that it is behind of,
+        std::int16_t until = 0;          // and how far that one must have come
+        std::vector<predicate> awaited;  // by the index of the event
+        model::round vain{};
+        unsigned effects = 0;  // how often it has changed anything shared
+        std::jmp_buf* deathbed = nullptr;
+        std::source_location at;  // of its last request
+    };
+    struct word {
+        std::uint64_t value;  // before the threads begin, and when they have ended
+        const void* object;
+        bool alive;
+        std::int16_t begun_at, begun_by;  // negative: before the threads
+        std::array<std::int16_t, max_threads> used_at;
+    };
+    struct script;
+
+    void set_failure(const std::string& why, bool broken);
+    void begin();
+    void execute();
+    void run_main();
+    void run_thread(unsigned index);
+    void start(unsigned index);
+    void settle();
+    [[nodiscard]] bool is_behind(const thread& t) const;
+    [[nodiscard]] bool enabled(const thread& t);
+    [[nodiscard]] thread* next();
+    bool extend(thread& t);
+    void conclude();
+    [[nodiscard]] bool hopeless(const thread& t) const;
+
+    slot add(thread& t, event e);
+    bool add_read(thread& t, const event& r);
+    bool add_write(thread& t, const event& w);
+    bool add_write_of_rmw(thread& t);
+    void add_choice(thread& t, const event& c);
+    void revisit(slot write, slot rival);
+    void revisit_one(slot read, slot write);
+    [[nodiscard]] bool maximally_added(slot s, slot write) const;
+    [[nodiscard]] bool satisfies(const event& read, std::uint64_t value) const;
+    void prefer_scripted();
+    [[nodiscard]] std::uint64_t value_of(slot write, std::uint16_t location) const;
+
+    graph& push_copy(const graph& of);
+    void drop_last();
+    [[nodiscard]] event event_for(const request& wanted) const;
+    void remember(thread& t, const request& wanted);
+    [[nodiscard]] const view& known_to(const thread& t) const;
+    void use(std::uint16_t location, const std::source_location& at);
+    answer perform_alone(const request& wanted);
+    unsigned choose_alone(std::vector<std::uint8_t> graph::* made, unsigned count);
+    void record(const event& e, const request& wanted);
+    [[nodiscard]] std::string signature() const;
+    [[nodiscard]] unsigned scripted() const;
+
+    program subject_;
+    settings how_;
+    totals totals_;
+    bool exhausted_ = false, failed_ = false, broken_ = false;
+    std::string why_;
+
+    graph graph_;              // of the execution that is going on
+    std::vector<graph> open_;  // still to be visited
+    std::vector<graph> spare_;
+    graph restricted_;
+    std::vector<slot> writes_;      // to the location in question, by place
+    std::vector<unsigned> places_;  // that are possible
+
+    std::array<thread, max_threads> threads_;
+    unsigned current_ = 0;
+    unsigned threads_in_use_ = 0;
+    fiber main_;  // what comes before the threads and after them
+    bool main_ended_ = false;
+    model::phase phase_ = model::phase::before;
+    std::size_t alone_choices_ = 0;
+
+    std::vector<word> words_;
+    std::array<std::vector<std::uint16_t>, max_threads + 1> numbers_;  // of the locations that each thread begins
+    std::array<unsigned, max_threads + 1> begun_{};
+
+    std::unique_ptr<script> script_;
+    std::unordered_set<std::string> seen_;
+    std::array<std::vector<int>, max_threads> recorded_;  // by event: where in the recording
+    bool was_recording_ = false;
+};
+
+}  // namespace shm::explore

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <explore/programs.hpp>
+#include <fstream>
+#include <sstream>
+
+namespace shm::explore {
+
+program_text parse(const std::string& line) {
+    using enum std::memory_order;
+    constexpr std::memory_order orders[] = {relaxed, acquire, release, acq_rel, seq_cst};
+    program_text threads(1);
+    std::istringstream words{line};
+    for (std::string word; words >> word;) {
+        if (word == "|") {
+            threads.emplace_back();
+            continue;
+        }
+        operation o{};
+        o.conditional = word.front() == '?';
+        o.kind = word.back();
+        unsigned order = 0;
+        words >> o.location >> o.a >> o.b >> order;
+        if (!words || std::string{"WRAXCF"}.find(o.kind) == std::string::npos || o.location >= words_of_a_program ||
+            order >= std::size(orders))
+            throw std::invalid_argument(std::string{"expected an operation, found \""}
+                                            .append(word)
+                                            .append("\" in \"")
+                                            .append(line)
+                                            .append("\""));
+        o.order = orders[order];
+        threads.back().push_back(o);
+    }
+    return threads;
+}
+
+std::vector<counted> read_counted(const std::string& path) {
+    std::ifstream file{path};
+    if (!file) throw std::invalid_argument("expected a file of programs, found none: " + path);
+    std::vector<counted> all;
+    for (std::string line; std::getline(file, line);) {
+        if (line.starts_with('#')) continue;
+        const auto first = line.find('\t'), last = line.rfind('\t');
+        const std::string program = line.substr(last + 1);
+        all.push_back({std::stoull(line), first == last ? program : line.substr(first + 1, last - first - 1), program});
+    }
+    return all;
+}
+
+void interpreted::thread(unsigned index) {
+    unsigned last = 0;
+    for (const operation& o : program_[index]) {
+        if (o.conditional && last == 0) continue;
+        auto& word = words_[o.location];
+        switch (o.kind) {
+            case 'W': word.store(o.a, o.order); break;
+            case 'R': last = word.load(o.order); break;
+            case 'A': last = word.fetch_add(o.a, o.order); break;
+            case 'X': last = word.exchange(o.a, o.order); break;
+            case 'C': {
+                unsigned expected = o.a;
+                (void)word.compare_exchange_strong(expected, o.b, o.order, o.failure_order());
+                last = expected;
+                break;
+            }
+            default: explore_atomics::fence(o.order);
+        }
+    }
+}
+
+}  // namespace shm::explore

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+// Small programs in a line of text, as in golden/, run on the engine.
+#include <explore/explorer.hpp>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <shm/explore_atomics.hpp>
+
+namespace shm::explore {
+
+struct operation {
+    bool conditional;  // only if the last value read is not 0
+    char kind;         // W, R, A, X, C or F
+    unsigned location;
+    unsigned a, b;
+    std::memory_order order;
+
+    [[nodiscard]] std::memory_order failure_order() const {
+        using enum std::memory_order;
+        return order == release ? relaxed : order == acq_rel ? acquire : order;
+    }
+};
+using program_text = std::vector<std::vector<operation>>;
+
+inline constexpr unsigned words_of_a_program = 3;
+
+/// Throws std::invalid_argument for what is no program.
+[[nodiscard]] program_text parse(const std::string& line);
+
+/// A line of a golden file.
+struct counted {
+    std::uint64_t executions;
+    std::string name, program;
+};
+[[nodiscard]] std::vector<counted> read_counted(const std::string& path);
+
+/// One of them as a scenario.
+class interpreted final : public model::instance {
+public:
+    explicit interpreted(const program_text& program) : program_{program} {}
+    void before() override {}
+    void thread(unsigned index) override;
+    void after() override {}
+
+private:
+    const program_text& program_;
+    explore_atomics::atomic<unsigned> words_[words_of_a_program];
+};
+
+}  // namespace shm::explore
