@@ -6,9 +6,8 @@
 #include <string>
 #include <vector>
 
-#include <entry.hpp>
-
 #include <shm/checking.hpp>
+#include <shm/model/entry.hpp>
 
 namespace shm::model {
 

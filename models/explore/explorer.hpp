@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include <host.hpp>
 #include <shm/checking.hpp>
 #include <shm/explore.hpp>
+#include <shm/model/host.hpp>
 
 namespace shm::explore {
 

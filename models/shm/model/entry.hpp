@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <host.hpp>
+#include <shm/model/host.hpp>
 
 namespace shm::model {
 
@@ -23,7 +23,7 @@ struct entry {
     unsigned threads;
     const char* holds;
     bool litmus_allowed = false;  // a litmus whose outcome the C++ memory model allows
-    std::vector<maker> make;      // for each layer of <layers.hpp>, in their order
+    std::vector<maker> make;      // for each layer it is compiled for, in their order
 
     [[nodiscard]] bool is_litmus() const { return family == "litmus"; }
     [[nodiscard]] std::string full_name() const { return name + (how == form::waits ? ".waits" : ""); }
