@@ -6,6 +6,7 @@ PREFIX ?= /usr/local
 FILE ?=
 NAME ?=
 ARGS ?=
+MODELS ?= model-check
 
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
@@ -32,8 +33,8 @@ test: tools ## properties, examples, every model, lints: a few minutes
 	ci/lint.sh
 
 model-check: tools ## every interleaving; ARGS="--help" lists the options
-	$(call configure_and_build,model-check)
-	build/model-check/models/model-check --compare-orders docs/orders.md $(ARGS)
+	$(call configure_and_build,$(MODELS))
+	build/$(MODELS)/models/model-check --compare-orders docs/orders.md $(ARGS)
 
 orders: tools ## write docs/orders.md: each memory order, and the scenario that fails without it
 	$(call configure_and_build,model-check)

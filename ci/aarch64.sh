@@ -16,7 +16,7 @@ if [[ $(uname -m) == aarch64 ]]; then
 fi
 for tool in aarch64-linux-gnu-g++ qemu-aarch64; do
     command -v "$tool" >/dev/null ||
-        { echo "ci/aarch64.sh: expected $tool, found none: ci/deps.sh --cross installs it" >&2 && exit 1; }
+        { echo "ci/aarch64.sh: expected $tool, found none: ci/deps.sh --ci installs it" >&2 && exit 1; }
 done
 ci/sysroot.sh arm64
 work=$(mktemp -d)
@@ -24,6 +24,10 @@ trap 'rm -rf "$work"' EXIT
 
 cmake --preset aarch64 --log-level=ERROR >/dev/null
 cmake --build --preset aarch64 --parallel "$(nproc)"
+for properties in proptests/*_props.cpp; do
+    [[ -x build/aarch64/$(basename "$properties" .cpp) ]] ||
+        { echo "ci/aarch64.sh: expected $properties to be built, found no program" >&2 && exit 1; }
+done
 ctest --preset aarch64 --parallel "$(nproc)" --quiet --output-log "$work/log" || { cat "$work/log" >&2 && exit 1; }
 tail -n 20 "$work/log" | grep 'tests passed'
 

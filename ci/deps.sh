@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Installs the packages that building, proving and linting need, on Debian and Ubuntu. What is there is left alone.
 #
-#     ci/deps.sh --cross                     and those of ci/aarch64.sh and ci/i686.sh, on an x86-64 machine
+#     ci/deps.sh --ci                        and those that only ci/run.sh needs
 set -euo pipefail
 
 packages=(
@@ -14,9 +14,15 @@ packages=(
     binutils patch python3 python3-yaml shellcheck                     # the lints and planted mistakes
     doxygen doxygen-awesome-css                                        # the reference
 )
-if [[ ${1-} == --cross && $(uname -m) == x86_64 ]]; then
-    packages+=(g++-aarch64-linux-gnu g++-i686-linux-gnu qemu-user)
-fi
+case ${1-} in
+    --ci)
+        packages+=(pkg-config fakeroot lintian)  # ci/consumers.sh
+        if [[ $(uname -m) == x86_64 ]]; then
+            packages+=(g++-aarch64-linux-gnu g++-i686-linux-gnu qemu-user)
+        fi ;;
+    '') ;;
+    *) echo "ci/deps.sh: expected --ci or nothing, found $1" >&2 && exit 2 ;;
+esac
 clang_packages() { echo "clang-$1" "clang-format-$1" "clang-tidy-$1" "libclang-rt-$1-dev"; }
 
 say() { echo "ci/deps.sh: $*"; }

@@ -7,6 +7,8 @@
 set -euo pipefail
 count=${1:?ci/exchange.sh: expected how many items, found nothing}
 programs=("${@:2}")
+((${#programs[@]} >= 2)) ||
+    { echo "ci/exchange.sh: expected at least 2 programs, found ${#programs[@]}" >&2 && exit 1; }
 
 work=$(mktemp -d)
 sides=()

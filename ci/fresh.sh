@@ -3,17 +3,19 @@
 # The README's first commands on a machine that has nothing: in a minimal Debian root, with a clone of this tree's last
 # commit, so that a missing package cannot hide. Takes minutes, and some gigabytes in $TMPDIR.
 #
-#     ci/fresh.sh [--suite NAME] [--keep]    this machine's suite if not said; --keep leaves the root there to look at
+#     ci/fresh.sh [--suite NAME] [--keep] [COMMAND]     this machine's suite if not said; --keep leaves the root there to
+#                                                       look at; COMMAND, such as ci/run.sh, takes the README's place
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { echo "ci/fresh.sh: $*" >&2; exit 1; }
 
-suite='' keep=false
+suite='' keep=false commands=''
 while (($#)); do
     case $1 in
         --suite) suite=${2:?ci/fresh.sh: --suite: expected a name such as bookworm, found none} && shift 2 ;;
         --keep) keep=true && shift ;;
-        *) fail "expected --suite NAME or --keep, found $1" ;;
+        -*) fail "expected --suite NAME, --keep or a command, found $1" ;;
+        *) commands=$* && break ;;
     esac
 done
 command -v mmdebstrap >/dev/null || fail "expected mmdebstrap, found none: apt-get install mmdebstrap"
@@ -41,8 +43,10 @@ done
 mapfile -t options < <(apt-config dump | sed -nE 's/^(Acquire::(http|https|Check|Retries|Force)[^ ]* ".+");$/--aptopt=\1/p')
 
 # What the README says to type.
-commands=$(awk '/^    / { print substr($0, 5); seen = 1; next } seen { exit }' README.md)
-[[ $commands == ci/deps.sh* ]] || fail "expected README.md's first block to begin with ci/deps.sh, found: $commands"
+if [[ -z $commands ]]; then
+    commands=$(awk '/^    / { print substr($0, 5); seen = 1; next } seen { exit }' README.md)
+    [[ $commands == ci/deps.sh* ]] || fail "expected README.md's first block to begin with ci/deps.sh, found: $commands"
+fi
 
 work=$(mktemp -d)
 chmod 755 "$work"
@@ -64,11 +68,11 @@ root=/dev/null  # no root is left, nor has to be removed
 if $keep; then root=$work/root; fi
 
 echo "a minimal $suite; $commit"
-cat >"$work/inside.sh" <<END
-set -ev
-cd /root/shm-primitives
-$commands
-END
+# Each line by itself: of what "&&" joins, a failure ends the line and not the script.
+{
+    echo "cd /root/shm-primitives"
+    while read -r line; do printf 'echo %q; bash -c %q || exit\n' "\$ $line" "$line"; done <<<"$commands"
+} >"$work/inside.sh"
 # mmdebstrap mounts /proc, /sys, /dev and /dev/shm. Its own exit code says nothing of the commands', so that is written
 # down. In a session of its own, so that it can be stopped with all that it has started.
 made=0

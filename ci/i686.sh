@@ -13,7 +13,7 @@ if [[ $(uname -m) != x86_64 ]]; then
     exit
 fi
 command -v i686-linux-gnu-g++ >/dev/null ||
-    { echo "ci/i686.sh: expected i686-linux-gnu-g++, found none: ci/deps.sh --cross installs it" >&2 && exit 1; }
+    { echo "ci/i686.sh: expected i686-linux-gnu-g++, found none: ci/deps.sh --ci installs it" >&2 && exit 1; }
 ci/sysroot.sh i386
 target=build/sysroot/i386/usr
 work=$(mktemp -d)
@@ -32,7 +32,8 @@ build side-32 i686-linux-gnu-g++ -static ci/i686/side.cpp
 build side-32-large-files i686-linux-gnu-g++ -static -D_FILE_OFFSET_BITS=64 ci/i686/side.cpp
 
 # A kernel without 32-bit support runs them under qemu.
-if ! "$work/side-32" create "$work/first" 2>/dev/null; then
+i686-linux-gnu-g++ -static -x c++ - -o "$work/nothing" <<<'int main() {}'
+if ! "$work/nothing" 2>/dev/null; then
     echo "this kernel runs no 32-bit programs: qemu-i386 does"
     for program in i686 side-32 side-32-large-files; do
         mv "$work/$program" "$work/$program.32"

@@ -74,6 +74,10 @@ if g++ -std=c++20 "${bare[@]}" -fsyntax-only -x c++ "$work/shm.hpp" 2>/dev/null;
 fi
 
 mapfile -t compilers < <(ci/compilers.sh)
+[[ " ${compilers[*]}" == *" g++"* && " ${compilers[*]}" == *" clang++"* ]] || {
+    echo "ci/portability.sh: expected a g++ from 12 on and a clang++ from 14 on, found ${compilers[*]:-none}" >&2
+    exit 1
+}
 combinations=0
 passed() { printf '%-18s %s\n' "$name" "$*" && combinations=$((combinations + 1)); }
 for compiler in "${compilers[@]}"; do

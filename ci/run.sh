@@ -13,10 +13,11 @@ step() {
     ((status == 0)) || exit "$status"
 }
 
-step ci/deps.sh --cross
+step ci/deps.sh --ci
 step make test
 step make lint
 step make docs
+step make model-check MODELS=model-check-clang
 step ci/codegen.sh
 step ci/cross_compilers.sh
 step ci/portability.sh

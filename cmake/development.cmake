@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # What proofs, examples and benchmarks need. None of it is looked for when this is a subproject.
 
-set(SHM_PROOFS auto CACHE STRING "Proofs to build: none, those whose tools are installed (auto), or all (required)")
+set(proofs auto)
+if(DEFINED BUILD_TESTING AND NOT BUILD_TESTING)  # the name that packagers know it by
+  set(proofs none)
+endif()
+set(SHM_PROOFS ${proofs} CACHE STRING "Proofs to build: none, those whose tools are installed (auto), or all (required)")
 set_property(CACHE SHM_PROOFS PROPERTY STRINGS none auto required)
 if(NOT SHM_PROOFS MATCHES "^(none|auto|required)$")
   message(FATAL_ERROR "SHM_PROOFS: expected none, auto or required, found \"${SHM_PROOFS}\"")

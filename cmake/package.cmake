@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # What `make package` makes: a .tar.gz of all that is installed, and one .deb. packaging/README.md says why one.
 
-install(FILES CHANGELOG.md README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES CHANGELOG.md CONTRIBUTING.md README.md SECURITY.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR}
   FILES_MATCHING PATTERN *.md PATTERN *.svg PATTERN doxygen EXCLUDE)
 install(FILES examples/readme.cpp examples/two_processes.cpp DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)

@@ -29,6 +29,7 @@ function(shm_test name)
   shm_test_executable(${name} props SOURCES ${PROJECT_SOURCE_DIR}/proptests/${name}.cpp LIBRARIES rapidcheck)
   list(TRANSFORM arg_WRAP PREPEND LINKER:--wrap=)
   target_link_options(${name} PRIVATE ${arg_WRAP})
+  target_compile_definitions(${name} PRIVATE SHM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 endfunction()
 
 

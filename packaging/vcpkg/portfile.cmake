@@ -3,7 +3,7 @@
 #
 #     vcpkg install shm-primitives --overlay-ports=packaging/vcpkg
 #
-# It builds the tree that it lies in. In vcpkg's registry, vcpkg_from_github takes the place of this line.
+# It builds the tree that it lies in, of whose changes vcpkg knows nothing: add --no-binarycaching. In vcpkg's registry, vcpkg_from_github takes the place of this line.
 get_filename_component(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../.." ABSOLUTE)
 
 vcpkg_cmake_configure(SOURCE_PATH "${SOURCE_PATH}" OPTIONS -DSHM_PROOFS=none)
