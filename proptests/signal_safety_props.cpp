@@ -182,6 +182,60 @@ TEST_F(signal_safety, a_ring_makes_no_system_call) {
     EXPECT_TRUE(exited_with(status, 0)) << status;
 }
 
+TEST_F(signal_safety, attaching_to_what_is_not_ready_makes_none) {
+    const int status = ended_without_system_calls(
+        [&] { return ring::attach(bytes_.region()).error().what == shm::fault_kind::not_ready; });
+    EXPECT_TRUE(exited_with(status, 0)) << status;
+}
+
+TEST_F(signal_safety, an_end_makes_one_when_it_gives_its_role_up_for_another) {
+    const auto more_bytes = shm::heap_region::create(ring::required_size(capacity)).value();
+    auto held = ring::create(bytes_.region(), capacity).value().claim_producer(peer).value();
+    auto other = ring::create(more_bytes.region(), capacity).value().claim_producer(peer).value();
+    const int status = ended_without_system_calls([&] {
+        held = std::move(other);
+        return true;
+    });
+    EXPECT_TRUE(killed_by(status, SIGKILL)) << status;
+}
+
+/// Moves on into a place that is never destroyed.
+template <class Owner>
+void move_on(Owner& from) {
+    alignas(Owner) std::array<std::byte, sizeof(Owner)> place;
+    new (place.data()) Owner{std::move(from)};
+}
+
+TEST_F(signal_safety, moving_an_owner_makes_none_and_assigning_to_one_does) {
+    const temporary_directory directory;
+    auto heap = shm::heap_region::create(64).value();
+    auto sealed = shm::memfd_region::create(4096).value();
+    auto named = shm::mmap_region::create(directory / "bytes", 4096).value();
+    auto watch = shm::process_watch::open(shm::this_process().value()).value();
+    const int status = ended_without_system_calls([&] {
+        move_on(heap);
+        move_on(sealed);
+        move_on(named);
+        move_on(watch);
+        return true;
+    });
+    EXPECT_TRUE(exited_with(status, 0)) << status;
+
+    const auto assigning_makes_one = [](auto& owner, auto& other) {
+        const int ended = ended_without_system_calls([&] {
+            owner = std::move(other);
+            return true;
+        });
+        EXPECT_TRUE(killed_by(ended, SIGKILL)) << ended;
+    };
+    auto other_sealed = shm::memfd_region::create(4096).value();
+    auto other_named = shm::mmap_region::create(directory / "other", 4096).value();
+    auto other_watch = shm::process_watch::open(shm::this_process().value()).value();
+    assigning_makes_one(sealed, other_sealed);
+    assigning_makes_one(named, other_named);
+    assigning_makes_one(watch, other_watch);
+}
+
 TEST_F(signal_safety, a_claim_makes_one) {
     const auto shared = ring::create(bytes_.region(), capacity).value();
     const int status = ended_without_system_calls([&] { return shared.claim_producer(peer).has_value(); });

@@ -82,13 +82,14 @@ struct std_atomics {
         return *await_until(word, order, satisfied, deadline::max());
     }
 
-    /// Likewise, or nothing once `until` has passed. Looks at least once.
+    /// Likewise, or nothing once `until` has passed. Looks at least once; the default once, and at no clock.
     template <class T, class Predicate>
     static std::optional<T> await_until(const std::atomic<T>& word, std::memory_order order, Predicate satisfied,
                                         deadline until) noexcept {
         for (unsigned round = 0;; ++round) {
             const T value = word.load(order);
             if (satisfied(value)) return value;
+            if (until == deadline{}) return std::nullopt;
             if (round % polls_per_look_at_the_clock != 0) {
                 pause();
                 continue;

@@ -15,7 +15,7 @@ inline namespace v1 {
 /// A role that one peer at a time may hold, as a claim word in shared memory. Move-only; given up when destroyed.
 ///
 /// Promise    whatever the previous holder did in the role is visible to the next one
-/// Progress   wait-free
+/// Progress   wait-free where a compare-exchange is one instruction (x86, aarch64 with LSE); else lock-free
 /// Callers    any number of peers, at any time
 /// Shape      one 64-bit word: peer_id::word() of the holder, 0 when nobody holds it
 /// Edges      [hand-over]  claim word, from giving up to claim:  all that the last holder read and wrote in the role

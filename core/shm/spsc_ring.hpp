@@ -21,7 +21,7 @@ inline namespace v1 {
 ///     if (producer.try_push(42) == shm::push_result::pushed) assert(consumer.try_pop() == 42);
 ///
 /// Promise    that of spsc_ring_raw, whose code this is; and that each role has one holder at a time
-/// Progress   that of spsc_ring_raw; claims are wait-free
+/// Progress   that of spsc_ring_raw; claims as in role
 /// Callers    that of spsc_ring_raw; claim, take_over and split: anyone, at any time
 /// Shape      spsc_ring_header (192 bytes) at the region's start, which must be aligned to 64, then the slots
 /// Edges      those of spsc_ring_raw, and [hand-over] of role for the two claim words
