@@ -32,10 +32,12 @@
 
 #include "failing_call.hpp"
 #include "process_state.hpp"
+#include "temporary_directory.hpp"
 
 namespace {
 
 failing_call failing_open, failing_waitid, failing_waitpid, failing_ppoll, failing_syscall;
+const char* opened_instead = nullptr;
 
 }  // namespace
 
@@ -43,7 +45,7 @@ failing_call failing_open, failing_waitid, failing_waitpid, failing_ppoll, faili
 int real_open(const char* path, int flags, mode_t mode) asm("__real_open");
 int wrapped_open(const char* path, int flags, mode_t mode) asm("__wrap_open");
 int wrapped_open(const char* path, int flags, mode_t mode) {
-    return failing_open.fails() ? -1 : real_open(path, flags, mode);
+    return failing_open.fails() ? -1 : real_open(opened_instead != nullptr ? opened_instead : path, flags, mode);
 }
 int real_waitid(idtype_t type, id_t id, siginfo_t* info, int options) asm("__real_waitid");
 int wrapped_waitid(idtype_t type, id_t id, siginfo_t* info, int options) asm("__wrap_waitid");
@@ -143,6 +145,16 @@ TEST(this_process, is_the_pid_and_the_start_time) {
     EXPECT_TRUE(me.valid());
     EXPECT_NE(me.incarnation, 0U);
     EXPECT_EQ(shm::this_process().value(), me);
+}
+
+TEST(this_process, the_incarnation_is_the_low_half_of_field_22) {
+    const temporary_directory directory;
+    const std::string path = directory / "stat";
+    std::ofstream{path} << "7 (name) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 81604378666 23 24\n";
+    opened_instead = path.c_str();
+    const auto me = shm::this_process();
+    opened_instead = nullptr;
+    EXPECT_EQ(me.value(), (peer_id{static_cast<std::uint32_t>(getpid()), 42}));  // 19 * 2^32 + 42
 }
 
 TEST(this_process, a_forked_child_is_another_peer) {

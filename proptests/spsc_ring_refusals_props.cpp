@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -193,6 +194,24 @@ TEST_F(refusals, attach_wants_the_very_layout) {
         std::memcpy(bytes_.data() + offset, before.data(), value_bytes);
         ASSERT_TRUE(ring_u64::attach(whole_).has_value());
     }
+}
+
+TEST_F(refusals, attach_tells_what_is_not_ready_from_what_is_no_ring) {
+    const auto refusal = [&] { return ring_u64::attach(whole_).error().what; };
+    EXPECT_EQ(refusal(), fault_kind::not_ready) << "zero bytes";
+    set(128, std::uint32_t{16});
+    EXPECT_EQ(refusal(), fault_kind::not_ready) << "a ring of the Rust crate, which writes no state";
+    std::memset(bytes_.data(), 'x', needed);
+    EXPECT_EQ(refusal(), fault_kind::magic) << "text";
+    set(132, std::uint32_t{1});
+    EXPECT_EQ(refusal(), fault_kind::not_ready) << "bytes that look like a creator at work";
+
+    std::memset(bytes_.data(), 0, needed);
+    ASSERT_TRUE(ring_u64::create(whole_, 16).has_value());
+    for (const auto& [offset, size_bytes] :
+         {std::pair{128, 4}, {132, 4}, {136, 8}, {144, 4}, {148, 4}, {152, 4}, {160, 8}})
+        std::reverse(bytes_.data() + offset, bytes_.data() + offset + size_bytes);
+    EXPECT_EQ(refusal(), fault_kind::magic) << "a big-endian machine's";
 }
 
 TEST_F(refusals, attach_wants_the_very_element) {
