@@ -4,6 +4,11 @@
 # sample, so that a lint that has gone blind is seen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PYTHONDONTWRITEBYTECODE=1
+
+# Which files there are is git's to say. Without it each list would be empty, and every lint would pass.
+[[ $(git rev-parse --show-toplevel 2>/dev/null) -ef $PWD ]] ||
+    { echo "ci/lint.sh: expected a git checkout, found none that git reads in $PWD" >&2 && exit 1; }
 
 samples=$(mktemp -d)
 trap 'rm -rf "$samples"' EXIT
@@ -35,10 +40,19 @@ newest() {
 # What git tracks, or would track if it were added, and still exists.
 tracked() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
     [[ ! -f $file ]] || echo "$file"; done; }
-mapfile -t cpp < <(tracked '*.hpp' '*.cpp')
-mapfile -t core < <(tracked 'core/shm/*.hpp' 'core/shm/*.cpp')
-mapfile -t scripts < <(tracked 'ci/*.sh' '.ci/run' 'tools/*.sh')
-mapfile -t sources < <(tracked '*.hpp' '*.cpp' '*.cmake' '*CMakeLists.txt' '*.sh' '*.py' Makefile .ci/run)
+declare -a cpp core scripts sources proofs owing documents workflows
+
+# list NAME PATTERN...: an array of that name, of at least one file.
+list() {
+    local -n listed_files=$1
+    shift
+    mapfile -t listed_files < <(tracked "$@")
+    ((${#listed_files[@]} > 0)) || { echo "ci/lint.sh: expected files of $*, found none" >&2 && exit 1; }
+}
+list cpp '*.hpp' '*.cpp'
+list core 'core/shm/*.hpp' 'core/shm/*.cpp'
+list scripts 'ci/*.sh' '.ci/run' 'tools/*.sh'
+list sources '*.hpp' '*.cpp' '*.cmake' '*CMakeLists.txt' '*.sh' '*.py' Makefile .ci/run
 
 # core/: no conditionals, and every order with its reason.
 bad="$samples/bad.hpp"
@@ -85,7 +99,7 @@ listed() {
     done
     return "$missing"
 }
-mapfile -t proofs < <(tracked 'proptests/*_props.cpp' 'models/*_model.cpp' 'sanitizers/*_stress.cpp' | grep -v litmus)
+list proofs 'proptests/*_props.cpp' 'models/*_model.cpp' 'sanitizers/*_stress.cpp' ':!models/litmus_model.cpp'
 for file in core/shm/other.hpp proptests/other_props.cpp models/other_model.cpp; do refuses "not listed" listed "$file"; done
 holds "the list of files and proofs" listed "${core[@]}" "${proofs[@]}"
 
@@ -93,7 +107,7 @@ holds "the list of files and proofs" listed "${core[@]}" "${proofs[@]}"
 filled_in() { ! grep -Hnw OWED "$@"; }
 echo '/// Promise    OWED: what each side sees' >"$bad"
 refuses "OWED" filled_in "$bad"
-mapfile -t owing < <(tracked README.md 'core/*' 'models/*' 'proptests/*' 'sanitizers/*')
+list owing README.md 'core/*' 'models/*' 'proptests/*' 'sanitizers/*'
 holds "nothing OWED in ${#owing[@]} files" filled_in "${owing[@]}"
 
 # The README's example is the one that `make test` compiles and runs.
@@ -103,18 +117,21 @@ refuses "does not hold" in_readme "$bad"
 holds "the README's example" in_readme examples/readme.cpp
 
 # What the documents name is there: tests, scenarios, scripts, targets, files.
-mapfile -t documents < <(tracked '*.md')
+list documents '*.md'
 refuses_words() { echo "$2" >"$samples/bad.md" && refuses "$1" ci/lint_docs.py "$samples/bad.md"; }
 refuses_words "a test or a litmus" "\`spsc_ring_layout.no_such_test\`"
 refuses_words "a test or a litmus" "\`litmus.no_such_row\`"
 refuses_words "a scenario" "\`spsc_ring_no_such_scenario\`"
 refuses_words "no such script" "\`ci/no_such_script.sh\`"
 refuses_words "a target" "\`make no-such-target\`"
+refuses_words "a target" '    ci/deps.sh && make no-such-target    # in a block'
+refuses_words "a target" $'1. a list\n\n    that goes on with `make test no-such-target`'
+refuses_words "no such script" $'```sh\nci/no_such_script.sh\n```'
 refuses_words "a file" "[there](no/such/file.md)"
 holds "what ${#documents[@]} documents name" ci/lint_docs.py "${documents[@]}"
 
 # A workflow runs where nobody looks on.
-mapfile -t workflows < <(tracked '.github/workflows/*.yml')
+list workflows '.github/workflows/*.yml' '.github/workflows/*.yaml'
 refuses_workflow() {
     printf 'permissions: {contents: read}\njobs:\n  a:\n    timeout-minutes: 1\n    steps:\n      - %s\n' "$2" \
         >"$samples/bad.yml"
@@ -122,9 +139,21 @@ refuses_workflow() {
 }
 refuses_workflow "pinned by a commit" "uses: actions/checkout@v5"
 refuses_workflow "pinned by a commit" "uses: actions/checkout@0123456789abcdef"
+refuses_workflow "pinned by a commit" "'uses' : actions/checkout@v5"
+refuses_workflow "pinned by a commit" "{name: x, uses: actions/checkout@v5}"
+refuses_workflow "its version" "uses: actions/checkout@0123456789012345678901234567890123456789"
 refuses_workflow "no such script" "run: ci/no_such_script.sh"
+refuses_workflow "no such script" "run: bash ./ci/no_such_script.sh"
 refuses_workflow "a target" "run: make no-such-target"
+refuses_workflow "a target" "run: make -s no-such-target"
+refuses_workflow "a target" "{run: CXX=g++ make test 'no-such-target'}"
+refuses_workflow "no option of make but" "run: make -C bench test"
 refuses_workflow "a preset" "run: cmake --preset no-such-preset"
+refuses_workflow "a preset" "run: cmake --preset=no-such-preset"
+printf 'on: {pull_request_target: }\njobs: {a: {timeout-minutes: 1, uses: a/b@main}}\n' >"$samples/bad.yml"
+for sentence in "found pull_request_target" "found another workflow" "contents: read"; do
+    refuses "$sentence" ci/lint_workflows.py "$samples/bad.yml"
+done
 refuses_workflow "expected YAML" "run: [ci/run.sh"
 holds "actions, scripts and targets of the workflows" ci/lint_workflows.py "${workflows[@]}"
 

@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Whether what the documents name exists: lint_docs.py FILE.md...
 
-Links lead to files. In code quotes, `ci/x.sh` and `make x` are there, `litmus.x` is a row of the model check, `suite.test`
-a test (in the pages that say so, TELLING), `<primitive>_x` a scenario or a header. What an engine is known not to show is
-in docs/assumptions.md, the library's version in CHANGELOG.md.
+Links lead to files. In code quotes and in blocks, `ci/x.sh`, `make x` and `--preset x` are there (commands.py). In
+code quotes, `litmus.x` is a row of the model check, `suite.test` a test (in the pages that say so, TELLING),
+`<primitive>_x` a scenario or a header. What an engine is known not to show is in docs/assumptions.md, the library's
+version in CHANGELOG.md.
 """
 
 import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from commands import ROOT, faults_of_commands
+
 ASSUMPTIONS = ROOT / "docs/assumptions.md"
 TELLING = {"assumptions.md", "faults.md", "layouts.md", "portability.md", "bad.md"}
 PLACEHOLDERS = {"suite.test", "litmus.x"}
@@ -38,18 +40,9 @@ def unseen():
 TESTS = tests()
 MODELS = text_of("models/*_model.cpp")
 PRIMITIVES = [path.name.removesuffix("_model.cpp") for path in ROOT.glob("models/*_model.cpp")]
-TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def faults_of_code(code, telling):
-    for script in re.findall(r"\bci/[a-z_]+\.(?:sh|py)\b", code):
-        if not (ROOT / script).is_file():
-            yield f"expected {script}, found no such script"
-    for target in re.findall(r"^make ([a-z][a-z-]*)", code):
-        if target not in TARGETS:
-            yield f"expected a target of the Makefile, found `make {target}`"
-    if not telling:
-        return
+def faults_of_names(code):
     dotted = re.fullmatch(r"(?:each/)?([a-z]\w*)\.([a-z]\w*)", code)
     if dotted and code not in PLACEHOLDERS and dotted[2] not in EXTENSIONS and f"{dotted[1]}.{dotted[2]}" not in TESTS:
         yield f"expected a test or a litmus, found no {code}"
@@ -63,11 +56,17 @@ def faults_of(path):
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         if line.lstrip().startswith("```"):
             fenced = not fenced
-        if fenced or line.startswith("    "):
-            continue
-        for code in re.findall(r"`([^`]+)`", line):
-            for fault in faults_of_code(code, path.name in TELLING):
+        quoted = [] if fenced else re.findall(r"`([^`]+)`", line)
+        # A line that is indented is a block's, or goes on with a list: both may name something.
+        block = [line] if fenced or line.startswith("    ") and not quoted else []
+        for code in quoted + block:
+            for fault in faults_of_commands(code):
                 yield number, fault
+        for code in quoted if path.name in TELLING else []:
+            for fault in faults_of_names(code):
+                yield number, fault
+        if fenced:
+            continue
         for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", line)):
             target = link.partition("#")[0]
             if target and not re.match(r"[a-z]+:", target) and not (path.parent / target).exists():
