@@ -51,7 +51,7 @@ list() {
 }
 list cpp '*.hpp' '*.cpp'
 list core 'core/shm/*.hpp' 'core/shm/*.cpp'
-list scripts 'ci/*.sh' '.ci/run' 'tools/*.sh'
+list scripts 'ci/*.sh' '.ci/run' 'tools/*.sh' 'tools/*.sbatch'
 list sources '*.hpp' '*.cpp' '*.cmake' '*CMakeLists.txt' '*.sh' '*.py' Makefile .ci/run
 
 # core/: no conditionals, and every order with its reason.

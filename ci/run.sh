@@ -16,6 +16,7 @@ step() {
 step ci/deps.sh --ci
 step make test
 step make lint
+step ci/shards.sh
 step make docs
 step make model-check MODELS=model-check-clang
 step ci/codegen.sh

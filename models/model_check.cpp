@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Runs every scenario of this program under its engine and says what was proven, and how far.
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <cerrno>
+#include <certificate.hpp>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <orders.hpp>
 #include <set>
 #include <sstream>
+#include <thread>
 #include <trace.hpp>
 
 namespace shm::model {
@@ -35,6 +33,10 @@ struct options {
     std::uint64_t random = 0;
     std::uint64_t seed = 1;
     double seconds = 120;
+    unsigned jobs = std::max(1U, std::thread::hardware_concurrency());
+    bool unpruned = false;
+    std::string shard;
+    std::vector<std::string> merge;
     std::string replay;
     std::string html;
     std::string json;
@@ -42,18 +44,8 @@ struct options {
     std::string compare_orders;
 };
 options chosen;
+shard_of shard;
 
-enum class verdict : std::uint8_t { pass, fail, incomplete };
-
-struct row {
-    const entry* scenario;
-    engine* by;
-    search how;
-    outcome result;
-    verdict judged;
-    std::string says;
-    std::string token;
-};
 std::vector<row> rows;
 std::vector<orders_report> orders;
 
@@ -77,38 +69,23 @@ private:
 };
 progress_line line;
 
-std::string in_words(const search& how) {
-    switch (how.kind) {
-        case search_kind::complete: return "complete";
-        case search_kind::full: return "full";
-        case search_kind::bounded: return fmt::format("bounded {}", how.bound);
-        case search_kind::sampled: return "sampled";
-    }
-    return "";
-}
-
 search search_for(const engine& by, const entry& scenario) {
     search how;
     how.kind = by.usual(scenario.how);
     how.bound = chosen.bound;
     how.seconds = chosen.seconds;
     how.seed = chosen.seed;
+    how.workers = chosen.jobs;
+    how.prune = !chosen.unpruned;
+    if (by.can_split() && !scenario.is_litmus()) {
+        how.shard = shard.index;
+        how.shards = shard.count;
+    }
     if (chosen.random != 0 && !scenario.is_litmus() && by.can(search_kind::sampled)) {
         how.kind = search_kind::sampled;
         how.executions = chosen.random;
     }
     return how;
-}
-
-/// engine,scenario,search,weakening,choices
-std::string token_for(const engine& by, const entry& scenario, const search& how, const std::string& weakened,
-                      const outcome& result) {
-    const std::string kind = how.kind == search_kind::bounded    ? fmt::format("b{}", how.bound)
-                             : how.kind == search_kind::complete ? "c"
-                             : how.kind == search_kind::full     ? "f"
-                                                                 : "s";
-    return fmt::format("{},{},{},{},{}", by.name(), scenario.full_name(), kind, weakened.empty() ? "-" : weakened,
-                       result.choices);
 }
 
 /// False, and one sentence, when the file cannot be written whole.
@@ -187,12 +164,20 @@ private:
 
 std::vector<engine*> chosen_engines();
 
+search weakened_search() {
+    search how;
+    how.seconds = chosen.seconds;
+    how.workers = chosen.jobs;
+    how.prune = !chosen.unpruned;
+    return how;
+}
+
 class orders_test : public testing::Test {
 public:
     explicit orders_test(std::string family) : family_{std::move(family)} {}
     void TestBody() override {
         const auto& report = orders.emplace_back(
-            weaken_every_order(family_, chosen_engines(), chosen.seconds,
+            weaken_every_order(family_, chosen_engines(), weakened_search(),
                                [](const std::string& tried) { line.show("without its order: " + tried); }));
         line.clear();
         if (!report.unsound.empty())
@@ -226,6 +211,9 @@ bool selected(const entry& scenario) {
 }
 
 void register_tests() {
+    // A shard takes its part of each search that can be split, and every so many'th of the rest.
+    unsigned turn = 0;
+    const auto mine = [&turn] { return turn++ % shard.count == shard.index; };
     std::set<std::string> whole;
     for (const entry& scenario : scenarios())
         if (!scenario.is_litmus()) whole.insert(scenario.family);
@@ -234,15 +222,19 @@ void register_tests() {
             whole.erase(scenario.family);
             continue;
         }
-        for (engine* const by : chosen_engines())
+        if (chosen.unpruned && scenario.how == form::waits) continue;  // such a search has no end
+        for (engine* const by : chosen_engines()) {
+            if ((!by->can_split() || scenario.is_litmus()) && !mine()) continue;
             testing::RegisterTest(scenario.family.c_str(), (scenario.full_name() + "/" + by->name()).c_str(), nullptr,
                                   nullptr, __FILE__, __LINE__,
                                   [&scenario, by]() -> testing::Test* { return new scenario_test{*by, scenario}; });
+        }
     }
     if (chosen.random != 0 || chosen.no_orders) return;
     for (const auto& family : whole)
-        testing::RegisterTest(family.c_str(), "every_order_is_needed", nullptr, nullptr, __FILE__, __LINE__,
-                              [family]() -> testing::Test* { return new orders_test{family}; });
+        if (mine())
+            testing::RegisterTest(family.c_str(), "every_order_is_needed", nullptr, nullptr, __FILE__, __LINE__,
+                                  [family]() -> testing::Test* { return new orders_test{family}; });
 }
 
 void print_table() {
@@ -251,8 +243,7 @@ void print_table() {
     fmt::print("{:<{}}  threads  engine   executions  search       seconds  verdict\n", "scenario", width);
     for (const row& r : rows)
         fmt::print("{:<{}}  {:>7}  {:<7}  {:>10}  {:<9}  {:>9.2f}  {}\n", r.scenario->full_name(), width,
-                   r.scenario->threads, r.by->name(), r.result.executions,
-                   r.judged == verdict::incomplete ? "cut off" : in_words(r.how), r.result.seconds, r.says);
+                   r.scenario->threads, r.by->name(), r.result.executions, in_words(r), r.result.seconds, r.says);
     for (const orders_report& report : orders) {
         fmt::print("{}: {} memory orders weakened one step", report.family, report.weakenings.size());
         for (std::size_t i = 0; i < report.engines.size(); ++i)
@@ -267,84 +258,6 @@ void print_table() {
         "execution once, Relacy each order of its steps. bounded n: all of them "
         "with\n"
         "at most n preemptions. sampled: that many at random. The litmus rows say what the engine cannot see.\n");
-}
-
-namespace fs = std::filesystem;
-const fs::path root{SHM_SOURCE_DIR};
-
-/// All that a verdict depends on.
-std::vector<fs::path> sources() {
-    std::vector<fs::path> files;
-    for (const char* folder : {"core", "atomics", "models"})
-        for (const auto& found : fs::recursive_directory_iterator{root / folder})
-            if (const auto kind = found.path().extension(); kind == ".hpp" || kind == ".cpp")
-                files.push_back(found.path());
-    std::sort(files.begin(), files.end());
-    return files;
-}
-
-/// A source that has changed since this program was built, which would then speak of code that it has not run.
-std::optional<fs::path> newer_source() {
-    const auto built = fs::last_write_time("/proc/self/exe");
-    for (const auto& file : sources())
-        if (fs::last_write_time(file) > built) return file;
-    return std::nullopt;
-}
-
-/// One hash over the sources, so that a report can be told from one of other code.
-std::string content_hash() {
-    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
-    EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-    for (const auto& path : sources()) {
-        std::ostringstream content;
-        content << fs::relative(path, root).generic_string() << '\n' << std::ifstream{path}.rdbuf();
-        const std::string bytes = content.str();
-        EVP_DigestUpdate(context.get(), bytes.data(), bytes.size());
-    }
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned size = 0;
-    EVP_DigestFinal_ex(context.get(), digest.data(), &size);
-    return fmt::format("{:02x}", fmt::join(digest.begin(), digest.begin() + size, ""));
-}
-
-nlohmann::ordered_json as_json() {
-    nlohmann::ordered_json report;
-    report["content_sha256"] = content_hash();
-    report["compiler"] = __VERSION__;
-    for (const row& r : rows)
-        report["scenarios"].push_back({{"family", r.scenario->family},
-                                       {"scenario", r.scenario->full_name()},
-                                       {"holds", r.scenario->holds},
-                                       {"threads", r.scenario->threads},
-                                       {"engine", r.by->name()},
-                                       {"search", r.judged == verdict::incomplete ? "cut off" : in_words(r.how)},
-                                       {"executions", r.result.executions},
-                                       {"redundant", r.result.redundant},
-                                       {"blocked", r.result.blocked},
-                                       {"exhausted", r.result.exhausted},
-                                       {"seconds", r.result.seconds},
-                                       {"verdict", r.says},
-                                       {"why", r.result.why},
-                                       {"replay", r.token}});
-    for (const orders_report& family : orders)
-        for (const weakening& w : family.weakenings)
-            for (std::size_t i = 0; i < w.by_engine.size(); ++i) {
-                const auto& found = w.by_engine[i];
-                const engine& by = *family.engines[i];
-                const bool killed = found.killer != nullptr;
-                report["weakenings"].push_back(
-                    {{"family", family.family},
-                     {"site", w.of.name()},
-                     {"edge", w.of.comment},
-                     {"order", name_of(w.of.where.order)},
-                     {"weakened_to", name_of(w.to)},
-                     {"engine", by.name()},
-                     {"killed_by", killed ? found.killer->full_name() : ""},
-                     {"why", killed ? found.how.why : ""},
-                     {"executions", found.how.executions},
-                     {"replay", killed ? token_for(by, *found.killer, search{}, w.token(), found.how) : ""}});
-            }
-    return report;
 }
 
 std::string read_file(const std::string& path) {
@@ -390,7 +303,7 @@ int replay_token(const std::string& token) {
             return wrong_usage;
     }
     try {
-        if (parts[2] != "-") weaken(parts[2], sites_of(**by, found->family, chosen.seconds).sites);
+        if (parts[2] != "-") weaken(parts[2], sites_of(**by, found->family, weakened_search()).sites);
         outcome result;
         fmt::print("{}", explain(**by, *found, how, token, parts[3], result));
         fmt::print("\n{}\n", result.failed ? "FAIL, as the token promised" : "PASS: this execution does not fail");
@@ -416,9 +329,9 @@ int conclude() {
             }
         any_failed = any_failed || !report.never_executed.empty() || !report.unsound.empty();
     }
-    if (!chosen.json.empty() && !write_file(chosen.json, as_json().dump(2) + "\n")) any_failed = true;
-    const bool sharded = std::getenv("GTEST_TOTAL_SHARDS") != nullptr;
-    const bool whole = !orders.empty() && chosen.only.empty() && chosen.engine.empty() && !sharded;
+    if (!chosen.json.empty() && !write_file(chosen.json, certificate(rows, orders, shard))) any_failed = true;
+    const bool sharded = std::getenv("GTEST_TOTAL_SHARDS") != nullptr || shard.count > 1;
+    const bool whole = !chosen.unpruned && !orders.empty() && chosen.only.empty() && chosen.engine.empty() && !sharded;
     const std::string page = as_markdown(orders);
     for (const std::string& asked : {chosen.write_orders, chosen.compare_orders})
         if (!asked.empty() && !whole) fmt::print("{}: left alone, because not all scenarios ran\n", asked);
@@ -433,6 +346,19 @@ int conclude() {
         return sharded ? passed : wrong_usage;
     }
     return any_failed ? failed : any_incomplete ? incomplete : passed;
+}
+
+int merge_files() {
+    try {
+        const merged all = merge(chosen.merge);
+        fmt::print("{}", all.table);
+        if (!chosen.json.empty() && !write_file(chosen.json, all.text)) return wrong_usage;
+        fmt::print("{}\n", all.judged == verdict::pass ? "PASS" : all.judged == verdict::fail ? "FAIL" : "INCOMPLETE");
+        return all.judged == verdict::pass ? passed : all.judged == verdict::fail ? failed : incomplete;
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "--merge: {}\n", e.what());
+        return wrong_usage;
+    }
 }
 
 int run(int argc, char** argv) {
@@ -453,6 +379,12 @@ int run(int argc, char** argv) {
     app.add_flag("--no-orders", chosen.no_orders, "Do not weaken the memory orders");
     app.add_option("--seconds", chosen.seconds, "For each search; then it is INCOMPLETE")
         ->check(CLI::Range(0.001, 1e6));
+    app.add_option("-j,--jobs", chosen.jobs, "Processes for one search; every CPU if not said")
+        ->check(CLI::Range(1, 1024));
+    app.add_flag("--unpruned", chosen.unpruned,
+                 "Go on where a round was in vain; leaves out what waits, which has no end");
+    app.add_option("--shard", chosen.shard, "Only part i of n, as i/n from 0/n on; --json keeps what it found");
+    app.add_option("--merge", chosen.merge, "Make one certificate of those of all shards; --json says where");
     app.add_option("--replay", chosen.replay, "Show the one execution that this token stands for");
     app.add_option("--html", chosen.html, "Draw the last failure, or what --replay shows, here");
     app.add_option("--json", chosen.json, "Write a report here");
@@ -462,6 +394,15 @@ int run(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? passed : wrong_usage;
+    }
+    if (!chosen.merge.empty()) return merge_files();
+    if (!chosen.shard.empty()) {
+        char rest = 0;
+        if (std::sscanf(chosen.shard.c_str(), "%u/%u%c", &shard.index, &shard.count, &rest) != 2 ||
+            shard.index >= shard.count) {
+            fmt::print(stderr, "--shard: expected i/n with i from 0 to n - 1, found \"{}\"\n", chosen.shard);
+            return wrong_usage;
+        }
     }
     if (const auto newer = newer_source()) {
         fmt::print(stderr, "model-check: expected to be newer than its sources, found that {} is: build it again\n",

@@ -14,10 +14,13 @@
 namespace shm::model {
 namespace {
 
-std::vector<const entry*> searched_completely(const engine& by, const std::string& family) {
+std::vector<const entry*> searched_completely(const engine& by, const std::string& family, const search& how) {
     std::vector<const entry*> found;
-    for (const entry& scenario : scenarios())
-        if (scenario.family == family && by.usual(scenario.how) == search_kind::complete) found.push_back(&scenario);
+    for (const entry& scenario : scenarios()) {
+        const bool ends = how.prune || scenario.how == form::tries;
+        if (scenario.family == family && ends && by.usual(scenario.how) == search_kind::complete)
+            found.push_back(&scenario);
+    }
     return found;
 }
 
@@ -59,12 +62,6 @@ std::vector<std::string> never_executed(const std::vector<named_site>& known) {
     return missing;
 }
 
-search complete_search(double seconds) {
-    search how;
-    how.seconds = seconds;
-    return how;
-}
-
 const char* operation_of(op kind) {
     switch (kind) {
         case op::load: return "load";
@@ -78,11 +75,11 @@ const char* operation_of(op kind) {
 
 }  // namespace
 
-known_sites sites_of(engine& by, const std::string& family, double seconds_each) {
+known_sites sites_of(engine& by, const std::string& family, const search& how) {
     known_sites known;
     sites.forget();
-    for (const entry* scenario : searched_completely(by, family)) {
-        const auto as_written = by.explore(*scenario, complete_search(seconds_each));
+    for (const entry* scenario : searched_completely(by, family, how)) {
+        const auto as_written = by.explore(*scenario, how);
         if (known.unsound.empty() && (as_written.failed || !as_written.exhausted))
             known.unsound = scenario->full_name();
     }
@@ -102,12 +99,12 @@ void weaken(const std::string& token, const std::vector<named_site>& known) {
     throw std::invalid_argument("weakening: expected a site of docs/orders.md, found \"" + token + "\"");
 }
 
-orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines, double seconds_each,
+orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines, const search& how,
                                  const std::function<void(const std::string&)>& tell) {
     orders_report report{family, engines, {}, {}, {}, {}};
     std::vector<named_site> known;
     for (engine* const by : engines) {
-        const auto met = sites_of(*by, family, seconds_each);
+        const auto met = sites_of(*by, family, how);
         if (report.unsound.empty()) report.unsound = met.unsound;
         if (known.empty()) known = met.sites;
     }
@@ -122,8 +119,8 @@ orders_report weaken_every_order(const std::string& family, const std::vector<en
             weaken(tried.token(), known);
             for (engine* const by : engines) {
                 auto& found = tried.by_engine.emplace_back();
-                for (const entry* scenario : searched_completely(*by, family)) {
-                    const auto result = by->explore(*scenario, complete_search(seconds_each));
+                for (const entry* scenario : searched_completely(*by, family, how)) {
+                    const auto result = by->explore(*scenario, how);
                     if (result.broken) found.broken = scenario->full_name() + ": " + result.why;
                     if (result.failed && !result.broken) {
                         found.killer = scenario;

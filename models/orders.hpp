@@ -46,8 +46,7 @@ struct orders_report {
 
 /// Runs the complete searches of a family once as written, to meet its sites, and once for each weakening.
 [[nodiscard]] orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines,
-                                               double seconds_each,
-                                               const std::function<void(const std::string&)>& tell);
+                                               const search& how, const std::function<void(const std::string&)>& tell);
 
 /// The sites of the library that the family's scenarios execute, in the order of the source; and the first scenario, if
 /// any, that does not pass as written: then no weakening says anything.
@@ -55,7 +54,7 @@ struct known_sites {
     std::vector<named_site> sites;
     std::string unsound;
 };
-[[nodiscard]] known_sites sites_of(engine& by, const std::string& family, double seconds_each);
+[[nodiscard]] known_sites sites_of(engine& by, const std::string& family, const search& how);
 
 /// Makes the weakening that `token` names take effect; an empty token makes all orders as written again. Throws
 /// std::invalid_argument when there is no such site.

@@ -53,6 +53,7 @@ public:
     /// How it searches a scenario of that form when nothing else is asked for.
     [[nodiscard]] virtual search_kind usual(form how) const = 0;
     [[nodiscard]] virtual bool can(search_kind kind) const = 0;
+    [[nodiscard]] virtual bool can_split() const { return false; }
 
     [[nodiscard]] virtual outcome explore(const entry& scenario, const search& how, const progress& tell = {}) = 0;
 

@@ -19,6 +19,7 @@ public:
     }
     [[nodiscard]] search_kind usual(form) const override { return search_kind::complete; }
     [[nodiscard]] bool can(search_kind kind) const override { return kind == search_kind::complete; }
+    [[nodiscard]] bool can_split() const override { return true; }
 
     [[nodiscard]] outcome explore(const entry& scenario, const search& how, const progress& tell) override {
         const auto began = std::chrono::steady_clock::now();

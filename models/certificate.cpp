@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <certificate.hpp>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+
+namespace shm::model {
+namespace {
+
+namespace fs = std::filesystem;
+using json = nlohmann::ordered_json;
+const fs::path root{SHM_SOURCE_DIR};
+
+/// All that a verdict depends on.
+std::vector<fs::path> sources() {
+    std::vector<fs::path> files;
+    for (const char* folder : {"core", "atomics", "models"})
+        for (const auto& found : fs::recursive_directory_iterator{root / folder})
+            if (const auto kind = found.path().extension(); kind == ".hpp" || kind == ".cpp")
+                files.push_back(found.path());
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+/// One hash over the sources, so that a report can be told from one of other code.
+std::string content_hash() {
+    const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
+    EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+    for (const auto& path : sources()) {
+        std::ostringstream content;
+        content << fs::relative(path, root).generic_string() << '\n' << std::ifstream{path}.rdbuf();
+        const std::string bytes = content.str();
+        EVP_DigestUpdate(context.get(), bytes.data(), bytes.size());
+    }
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned size = 0;
+    EVP_DigestFinal_ex(context.get(), digest.data(), &size);
+    return fmt::format("{:02x}", fmt::join(digest.begin(), digest.begin() + size, ""));
+}
+
+json read_certificate(const std::string& path) {
+    std::ifstream file{path};
+    json found = json::parse(file, nullptr, false);
+    if (found.is_discarded() || !found.contains("content_sha256") || !found.contains("shard"))
+        throw std::invalid_argument(fmt::format("{}: expected a certificate, found {}", path,
+                                                file.is_open() ? "something else" : "no file that can be read"));
+    return found;
+}
+
+}  // namespace
+
+std::string in_words(const row& r) {
+    if (r.judged == verdict::incomplete) return "cut off";
+    switch (r.how.kind) {
+        case search_kind::complete:
+            return r.how.shards == 1 ? "complete" : fmt::format("part {}/{}", r.how.shard, r.how.shards);
+        case search_kind::full: return "full";
+        case search_kind::bounded: return fmt::format("bounded {}", r.how.bound);
+        case search_kind::sampled: return "sampled";
+    }
+    return "";
+}
+
+std::string token_for(const engine& by, const entry& scenario, const search& how, const std::string& weakened,
+                      const outcome& result) {
+    const std::string kind = how.kind == search_kind::bounded    ? fmt::format("b{}", how.bound)
+                             : how.kind == search_kind::complete ? "c"
+                             : how.kind == search_kind::full     ? "f"
+                                                                 : "s";
+    return fmt::format("{},{},{},{},{}", by.name(), scenario.full_name(), kind, weakened.empty() ? "-" : weakened,
+                       result.choices);
+}
+
+std::optional<fs::path> newer_source() {
+    const auto built = fs::last_write_time("/proc/self/exe");
+    for (const auto& file : sources())
+        if (fs::last_write_time(file) > built) return file;
+    return std::nullopt;
+}
+
+std::string certificate(const std::vector<row>& rows, const std::vector<orders_report>& orders, shard_of shard) {
+    json report;
+    report["content_sha256"] = content_hash();
+    report["compiler"] = __VERSION__;
+    report["shard"] = {{"index", shard.index}, {"of", shard.count}};
+    report["scenarios"] = json::array();
+    for (const row& r : rows)
+        report["scenarios"].push_back({{"family", r.scenario->family},
+                                       {"scenario", r.scenario->full_name()},
+                                       {"holds", r.scenario->holds},
+                                       {"threads", r.scenario->threads},
+                                       {"engine", r.by->name()},
+                                       {"search", in_words(r)},
+                                       {"executions", r.result.executions},
+                                       {"redundant", r.result.redundant},
+                                       {"blocked", r.result.blocked},
+                                       {"exhausted", r.result.exhausted},
+                                       {"seconds", r.result.seconds},
+                                       {"verdict", r.says},
+                                       {"why", r.result.why},
+                                       {"replay", r.token}});
+    report["weakenings"] = json::array();
+    for (const orders_report& family : orders)
+        for (const weakening& w : family.weakenings)
+            for (std::size_t i = 0; i < w.by_engine.size(); ++i) {
+                const auto& found = w.by_engine[i];
+                const engine& by = *family.engines[i];
+                const bool killed = found.killer != nullptr;
+                report["weakenings"].push_back(
+                    {{"family", family.family},
+                     {"site", w.of.name()},
+                     {"edge", w.of.comment},
+                     {"order", name_of(w.of.where.order)},
+                     {"weakened_to", name_of(w.to)},
+                     {"engine", by.name()},
+                     {"killed_by", killed ? found.killer->full_name() : ""},
+                     {"why", killed ? found.how.why : ""},
+                     {"executions", found.how.executions},
+                     {"replay", killed ? token_for(by, *found.killer, search{}, w.token(), found.how) : ""}});
+            }
+    return report.dump(2) + "\n";
+}
+
+merged merge(const std::vector<std::string>& files) {
+    std::map<unsigned, json> parts;
+    std::string hash;
+    unsigned count = 0;
+    for (const std::string& path : files) {
+        json part = read_certificate(path);
+        const auto index = part["shard"]["index"].get<unsigned>();
+        if (parts.empty()) {
+            hash = part["content_sha256"];
+            count = part["shard"]["of"].get<unsigned>();
+        }
+        if (part["content_sha256"] != hash)
+            throw std::invalid_argument(fmt::format("{}: expected a shard of the sources {}, found {}", path, hash,
+                                                    part["content_sha256"].get<std::string>()));
+        if (part["shard"]["of"] != count)
+            throw std::invalid_argument(fmt::format("{}: expected one of {} shards, found one of {}", path, count,
+                                                    part["shard"]["of"].get<unsigned>()));
+        if (!parts.emplace(index, std::move(part)).second)
+            throw std::invalid_argument(fmt::format("{}: expected another shard, found {} again", path, index));
+    }
+    std::string missing;
+    for (unsigned index = 0; index < count; ++index)
+        if (!parts.contains(index)) missing += fmt::format("{}{}", missing.empty() ? "" : ", ", index);
+
+    json whole = parts.begin()->second;
+    whole["shard"] = {{"index", 0}, {"of", 1}};
+    whole["scenarios"] = json::array();
+    whole["weakenings"] = json::array();
+    std::map<std::string, std::size_t> known;
+    for (const auto& [index, part] : parts) {
+        for (const json& w : part["weakenings"]) whole["weakenings"].push_back(w);
+        for (const json& more : part["scenarios"]) {
+            const std::string key = more["scenario"].get<std::string>() + "/" + more["engine"].get<std::string>();
+            const auto [place, fresh] = known.try_emplace(key, whole["scenarios"].size());
+            if (fresh) {
+                whole["scenarios"].push_back(more);
+                continue;
+            }
+            json& sum = whole["scenarios"][place->second];
+            for (const char* number : {"executions", "redundant", "blocked"})
+                sum[number] = sum[number].get<std::uint64_t>() + more[number].get<std::uint64_t>();
+            sum["seconds"] = sum["seconds"].get<double>() + more["seconds"].get<double>();
+            sum["exhausted"] = sum["exhausted"].get<bool>() && more["exhausted"].get<bool>();
+            const auto fails = [](const json& r) { return r["verdict"].get<std::string>().starts_with("FAIL"); };
+            if (!fails(sum) && more["verdict"] != "PASS")
+                for (const char* text : {"verdict", "why", "replay", "search"}) sum[text] = more[text];
+        }
+    }
+
+    merged result{{}, {}, verdict::pass};
+    std::set<std::string> verdicts;
+    std::size_t width = 8;
+    for (const json& r : whole["scenarios"]) width = std::max(width, r["scenario"].get<std::string>().size());
+    result.table = fmt::format("{:<{}}  engine   executions  search       verdict\n", "scenario", width);
+    for (json& r : whole["scenarios"]) {
+        const bool split = r["search"].get<std::string>().starts_with("part ");
+        if (split) r["search"] = missing.empty() ? "complete" : "cut off";
+        if (split && !missing.empty() && r["verdict"] == "PASS") r["verdict"] = "INCOMPLETE";
+        const auto says = r["verdict"].get<std::string>();
+        if (says.starts_with("FAIL")) result.judged = verdict::fail;
+        if (says == "INCOMPLETE" && result.judged == verdict::pass) result.judged = verdict::incomplete;
+        result.table += fmt::format("{:<{}}  {:<7}  {:>10}  {:<11}  {}\n", r["scenario"].get<std::string>(), width,
+                                    r["engine"].get<std::string>(), r["executions"].get<std::uint64_t>(),
+                                    r["search"].get<std::string>(), says);
+    }
+    std::size_t killed = 0;
+    for (const json& w : whole["weakenings"]) killed += w["killed_by"] != "";
+    if (killed != whole["weakenings"].size()) result.judged = verdict::fail;
+    result.table += fmt::format("memory orders weakened: {}, {} killed\n", whole["weakenings"].size(), killed);
+    if (!missing.empty()) {
+        result.table += fmt::format("of {} shards missing: {}\n", count, missing);
+        if (result.judged == verdict::pass) result.judged = verdict::incomplete;
+    }
+    whole["missing_shards"] = missing;
+    result.text = whole.dump(2) + "\n";
+    return result;
+}
+
+}  // namespace shm::model

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+// What a run of the model check has shown, as a file: of which sources, by which engine, how far. Parts of a run that was
+// split over machines make one certificate.
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <orders.hpp>
+#include <search.hpp>
+
+namespace shm::model {
+
+enum class verdict : std::uint8_t { pass, fail, incomplete };
+
+/// One scenario under one engine.
+struct row {
+    const entry* scenario;
+    engine* by;
+    search how;
+    outcome result;
+    verdict judged;
+    std::string says;
+    std::string token;
+};
+
+[[nodiscard]] std::string in_words(const row& r);
+
+/// engine,scenario,search,weakening,choices
+[[nodiscard]] std::string token_for(const engine& by, const entry& scenario, const search& how,
+                                    const std::string& weakened, const outcome& result);
+
+/// A source that has changed since this program was built, which would then speak of code that it has not run.
+[[nodiscard]] std::optional<std::filesystem::path> newer_source();
+
+/// Shard 0 of 1 is a whole run.
+struct shard_of {
+    unsigned index = 0, count = 1;
+};
+[[nodiscard]] std::string certificate(const std::vector<row>& rows, const std::vector<orders_report>& orders,
+                                      shard_of shard);
+
+/// One certificate of those of all shards, and a table. Throws std::invalid_argument for files that are no certificates
+/// of shards of one run; what is missing makes it incomplete.
+struct merged {
+    std::string text;
+    std::string table;
+    verdict judged;
+};
+[[nodiscard]] merged merge(const std::vector<std::string>& files);
+
+}  // namespace shm::model
