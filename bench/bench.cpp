@@ -75,7 +75,7 @@ int list(const std::vector<bench::row>& chosen) {
     for (const bench::row& each : chosen) {
         fmt::print("{}\n", each.name);
         for (const bench::contestant& who : each.contestants)
-            fmt::print("  {:<25}{}\n", who.name,
+            fmt::print("  {:<22}{}\n", who.name,
                        who.absent.empty() ? std::string{who.calls} : fmt::format("n/a: {}", who.absent));
     }
     return fine;
@@ -136,7 +136,9 @@ int main(int argc, char** argv) {
     app.add_option("--patience-ms", asked.patience_ms, "a contestant from which nothing comes for so long hangs")
         ->check(CLI::Range(1, 600'000))
         ->capture_default_str();
-    app.add_option("--cpus", asked.cpus, "the two CPUs to run on: A,B")->delimiter(',')->expected(2);
+    app.add_option("--cpus", asked.cpus, "the two CPUs to run on: A,B (A,A shows that it works, and measures nothing)")
+        ->delimiter(',')
+        ->expected(2);
     app.add_option("--only", asked.only, "measure the rows with this in their name");
     app.add_flag("--list", asked.list, "print the rows and their contestants");
     app.add_option("--json", asked.json, "write all that was measured to this file");

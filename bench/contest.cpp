@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <stdexcept>
 #include <tuple>
 #include <utility>
@@ -56,10 +57,18 @@ std::string relation(const place& a, const place& b) {
 
 }  // namespace
 
-rows::rows(std::vector<row> more) { std::ranges::move(more, std::back_inserter(all())); }
+rows::rows(std::vector<row> more, std::vector<peer> beside) {
+    std::ranges::move(more, std::back_inserter(all()));
+    std::ranges::move(beside, std::back_inserter(peers()));
+}
 
 std::vector<row>& rows::all() {
     static std::vector<row> registered;
+    return registered;
+}
+
+std::vector<peer>& rows::peers() {
+    static std::vector<peer> registered;
     return registered;
 }
 
@@ -71,9 +80,11 @@ two_cpus choose_cpus(const std::vector<int>& wanted) {
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
         if (CPU_ISSET(cpu, &allowed) && (wanted.empty() || std::ranges::count(wanted, cpu) != 0))
             places.push_back(place_of(cpu));
-    if (!wanted.empty() && (wanted.size() != 2 || places.size() != 2))
-        throw std::invalid_argument(fmt::format(
-            "--cpus: expected two different CPUs that this process may use, found {}", fmt::join(wanted, ",")));
+    const std::set<int> different{wanted.begin(), wanted.end()};
+    if (!wanted.empty() && places.size() != different.size())
+        throw std::invalid_argument(
+            fmt::format("--cpus: expected CPUs that this process may use, found {}", fmt::join(wanted, ",")));
+    if (different.size() == 1) return {wanted[0], wanted[0], "one CPU; no figure means anything"};
     if (places.size() < 2)
         throw std::invalid_argument(
             fmt::format("expected two CPUs that this process may use, found {}", places.size()));
@@ -104,33 +115,35 @@ row_result contest(const row& what, const settings& how, const std::function<voi
     row_result result;
     result.standings.resize(what.contestants.size());
     const auto run_counted = [&](const contestant& who, const conditions& under) {
-        const outcome shown = run_once(who, what.where, under);
+        outcome made = run_once(who, what.where, under);
         ++result.runs;
         result.seconds += std::chrono::duration<double>(under.duration).count();
-        result.elements += shown.elements;
-        result.preemptions += shown.preemptions;
-        return shown;
+        result.elements += made.elements;
+        result.preemptions += made.preemptions;
+        return made;
     };
     for (int repetition = 0; repetition < how.repetitions; ++repetition) {
         const outcome way = run_counted(transfer, brief);
         if (!way.failure.empty()) throw std::runtime_error("one cache line, to and fro: " + way.failure);
         result.transfer_ns.push_back(way.seconds_each * 1e9 / 2);
 
-        std::vector<double> seconds_each(what.contestants.size());
-        for (std::size_t turn = 0; turn < seconds_each.size(); ++turn) {
-            const std::size_t i = (turn + static_cast<std::size_t>(repetition)) % seconds_each.size();
+        std::vector<outcome> shown(what.contestants.size());
+        for (std::size_t turn = 0; turn < shown.size(); ++turn) {
+            const std::size_t i = (turn + static_cast<std::size_t>(repetition)) % shown.size();
             const contestant& who = what.contestants[i];
             standing& stands = result.standings[i];
             if (!who.absent.empty() || !stands.failure.empty()) continue;
             progress(fmt::format("{}: repetition {} of {}, {}", what.name, repetition + 1, how.repetitions, who.name));
-            const outcome shown = run_counted(who, usual);
-            stands.failure = shown.failure;
-            if (shown.failure.empty()) seconds_each[i] = shown.seconds_each;
+            shown[i] = run_counted(who, usual);
+            stands.failure = shown[i].failure;
         }
-        for (std::size_t i = 0; i < seconds_each.size(); ++i) {
-            if (seconds_each[i] == 0) continue;
-            result.standings[i].figures.push_back(in_unit(what.shown_in, seconds_each[i]));
-            if (seconds_each[0] != 0) result.standings[i].speeds.push_back(seconds_each[0] / seconds_each[i]);
+        for (std::size_t i = 0; i < shown.size(); ++i) {
+            if (shown[i].seconds_each == 0 || !shown[i].failure.empty()) continue;
+            standing& stands = result.standings[i];
+            stands.figures.push_back(in_unit(what.shown_in, shown[i].seconds_each));
+            stands.slow.push_back(in_unit(what.shown_in, shown[i].slow_seconds_each));
+            if (result.standings[0].failure.empty())
+                stands.speeds.push_back(shown[0].seconds_each / shown[i].seconds_each);
         }
     }
     return result;

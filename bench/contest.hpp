@@ -24,11 +24,18 @@ struct row {
     std::string_view note = {};
 };
 
+/// What rows are measured beside.
+struct peer {
+    std::string name;
+    std::string version;
+};
+
 /// All rows of this program. A file of rows adds its own: `const bench::rows mine{{...}, {...}};`
 class rows {
 public:
-    rows(std::vector<row> more);
+    rows(std::vector<row> more, std::vector<peer> beside = {});
     [[nodiscard]] static std::vector<row>& all();
+    [[nodiscard]] static std::vector<peer>& peers();
 };
 
 /// The two CPUs on which everything runs.
@@ -39,7 +46,8 @@ struct two_cpus {
 };
 
 /// Of the CPUs that this process may use, two of different cores that share a cache, or what comes nearest to it.
-/// Throws std::invalid_argument when there are fewer than two, or when a wanted one is not allowed.
+/// Throws std::invalid_argument when there are fewer than two, or when a wanted one is not allowed. The same one may be
+/// wanted twice, to see the bench work and not to measure.
 [[nodiscard]] two_cpus choose_cpus(const std::vector<int>& wanted);
 
 struct settings {
@@ -58,7 +66,8 @@ struct spread {
 
 /// What one contestant of a row has shown: a value for each repetition.
 struct standing {
-    std::vector<double> figures;  // in the row's unit
+    std::vector<double> figures;  // of the median chunk, in the row's unit
+    std::vector<double> slow;     // what 95 % of the chunks reach
     std::vector<double> speeds;   // how many times as fast as the first contestant in the same repetition
     std::string failure;          // why it is out; empty when it is not
 };

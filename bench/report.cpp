@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include <shm/version.hpp>
+
 namespace bench {
 namespace {
 
@@ -26,18 +28,24 @@ std::string cpu_model() {
     return "a CPU whose model the kernel does not name";
 }
 
+// What follows names a build, which tells nobody else anything.
+std::string_view major_and_minor(std::string_view release) {
+    return release.substr(0, release.find('.', release.find('.') + 1));
+}
+
 // Three digits tell enough; more would only be read as if they meant something.
 std::string digits(double value) {
     const int decimals = value >= 100 ? 0 : value >= 10 ? 1 : 2;
     return fmt::format("{:.{}f}", value, decimals);
 }
 std::string range(const spread& values) { return fmt::format("{}–{}", digits(values.least), digits(values.most)); }
+bool unsteady(const spread& transfer) { return transfer.most > 1.5 * transfer.least; }
 std::string_view name_of(unit shown_in) { return shown_in == unit::nanoseconds ? "ns" : "M/s"; }
 
 std::string bar(double speed) {
-    constexpr double widths_of_ours = 12;
-    constexpr std::size_t most = 30;
-    const auto eighths = static_cast<std::size_t>(std::lround(speed * widths_of_ours * 8));
+    constexpr double width_of_ours = 8;
+    constexpr std::size_t most = 16;
+    const auto eighths = static_cast<std::size_t>(std::lround(speed * width_of_ours * 8));
     std::string drawn;
     for (std::size_t i = 0; i < std::min(eighths / 8, most); ++i) drawn += "█";
     if (eighths / 8 >= most) return drawn + "…";
@@ -59,47 +67,61 @@ report begin_report(settings how, std::vector<row> chosen) {
     made.cpu = cpu_model();
     made.build = BENCH_BUILD;
     made.rows = std::move(chosen);
+    made.library = fmt::format("{}{}", shm::version, BENCH_COMMIT);
+    made.peers = rows::peers();
     utsname system{};
-    if (uname(&system) == 0) made.kernel = fmt::format("{} {} {}", system.sysname, system.release, system.machine);
+    if (uname(&system) == 0)
+        made.kernel = fmt::format("{} {} {}", system.sysname, major_and_minor(system.release), system.machine);
     getloadavg(&made.load, 1);
     return made;
 }
 
 std::string head(const report& about) {
+    std::string peers;
+    for (const peer& each : about.peers)
+        peers += fmt::format("{}{} {}", peers.empty() ? "beside    " : ", ", each.name, each.version);
+    if (!peers.empty()) peers += '\n';
     return fmt::format(
         "machine   {}; CPUs {} and {}: {}\n"
         "kernel    {}; load average {:.2f} before the start\n"
         "compiler  {}\n"
+        "library   shm-primitives {}\n{}"
         "method    each contestant {} times for {} ms, in turn; the rate of the median 100-µs chunk; median, "
         "least–most\n"
+        "95 %      of the chunks are at least so fast; median of the turns\n"
         "speed     times as fast as the first of the row in the same turn; below 1 is slower\n",
         about.cpu, about.how.cpus.first, about.how.cpus.second, about.how.cpus.relation, about.kernel, about.load,
-        about.build, about.how.repetitions, about.how.duration.count());
+        about.build, about.library, peers, about.how.repetitions, about.how.duration.count());
 }
 
 std::string table(const row& what, const row_result& shown) {
     const spread transfer = spread_of(shown.transfer_ns);
-    std::string text =
-        fmt::format("\n{}; a line travels in {} ns ({})\n", what.name, digits(transfer.middle), range(transfer));
-    constexpr auto columns = "  {:<25}{:<25}{:>6} {:>12} {:>6} {:>11}  {}\n";
-    text += fmt::format("  {:<25}{:<25}{:>6} {:>12} {:>6}\n", "contestant", "driven by", name_of(what.shown_in), "",
-                        "speed");
+    std::string text = fmt::format("\n{}; a line travels in {} ns ({}{})\n", what.name, digits(transfer.middle),
+                                   range(transfer), unsteady(transfer) ? ": the CPUs were moved or busy" : "");
+    constexpr auto columns = "  {:<22}{:<25}{:>6} {:>10} {:>6} {:>6} {:>10}  {}\n";
+    text += fmt::format("  {:<22}{:<25}{:>6} {:>10} {:>6} {:>6}\n", "contestant", "driven by", name_of(what.shown_in),
+                        "", "95 %", "speed");
     for (std::size_t i = 0; i < what.contestants.size(); ++i) {
         const contestant& who = what.contestants[i];
         const standing& stands = shown.standings[i];
         if (!who.absent.empty()) {
-            text += fmt::format("  {:<25}n/a: {}\n", who.name, who.absent);
+            text += fmt::format("  {:<22}n/a: {}\n", who.name, who.absent);
         } else if (!stands.failure.empty()) {
-            text += fmt::format("  {:<25}DISQUALIFIED: {}\n", who.name, stands.failure);
+            text += fmt::format("  {:<22}DISQUALIFIED: {}\n", who.name, stands.failure);
         } else {
             const spread figures = spread_of(stands.figures);
             const spread speeds = spread_of(stands.speeds);
             text += fmt::format(columns, who.name, who.calls, digits(figures.middle), range(figures),
-                                i == 0 ? "1" : digits(speeds.middle), i == 0 ? "" : range(speeds), bar(speeds.middle));
+                                digits(spread_of(stands.slow).middle), i == 0 ? "1" : digits(speeds.middle),
+                                i == 0 ? "" : range(speeds), bar(speeds.middle));
             text.erase(text.find_last_not_of(" \n") + 1);
             text += '\n';
         }
     }
+    for (const contestant& who : what.contestants)
+        if (who.capacity != 0 && who.capacity != what.contestants[0].capacity)
+            text += fmt::format("  ({} holds {} elements, {} {})\n", who.name, who.capacity, what.contestants[0].name,
+                                what.contestants[0].capacity);
     if (!what.note.empty()) text += fmt::format("  ({})\n", what.note);
     return text;
 }
@@ -132,23 +154,29 @@ std::string json(const report& about) {
             nlohmann::ordered_json one{{"name", what.contestants[i].name}, {"calls", what.contestants[i].calls}};
             if (!what.contestants[i].absent.empty()) one["absent"] = what.contestants[i].absent;
             if (!shown.standings[i].failure.empty()) one["failure"] = shown.standings[i].failure;
+            if (what.contestants[i].capacity != 0) one["capacity"] = what.contestants[i].capacity;
             one["figures"] = shown.standings[i].figures;
+            one["figures_of_95_percent"] = shown.standings[i].slow;
             one["speeds"] = shown.standings[i].speeds;
             contestants.push_back(one);
         }
         rows.push_back({{"name", what.name},
                         {"unit", name_of(what.shown_in)},
                         {"transfer_ns", shown.transfer_ns},
+                        {"transfer_unsteady", unsteady(spread_of(shown.transfer_ns))},
                         {"elements", shown.elements},
                         {"preemptions", shown.preemptions},
                         {"contestants", contestants}});
     }
+    nlohmann::ordered_json versions{{"shm-primitives", about.library}};
+    for (const peer& each : about.peers) versions[each.name] = each.version;
     const nlohmann::ordered_json all{{"cpu", about.cpu},
                                      {"cpus", {about.how.cpus.first, about.how.cpus.second}},
                                      {"relation", about.how.cpus.relation},
                                      {"kernel", about.kernel},
                                      {"load", about.load},
                                      {"compiler", about.build},
+                                     {"versions", versions},
                                      {"repetitions", about.how.repetitions},
                                      {"milliseconds", about.how.duration.count()},
                                      {"rows", rows}};

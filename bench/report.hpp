@@ -14,8 +14,10 @@ struct report {
     settings how;
     std::string cpu;
     std::string kernel;
-    std::string build;  // compiler and flags
-    double load = 0;    // the machine's, before the bench began
+    std::string build;    // compiler and flags
+    std::string library;  // its version, and the commit where there is one
+    double load = 0;      // the machine's, before the bench began
+    std::vector<peer> peers;
     std::vector<row> rows;
     std::vector<row_result> results;  // as many as rows that are done
 };

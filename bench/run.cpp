@@ -21,7 +21,6 @@
 #include <utility>
 
 #include <shm/memfd_region.hpp>
-#include <shm/std_atomics.hpp>
 #include <shm/unique_fd.hpp>
 
 namespace bench {
@@ -43,13 +42,33 @@ long preemptions() noexcept {
     return used.ru_nivcsw;
 }
 
-template <class Side>
-void pinned(int cpu, run& shared, Side side) {
+[[nodiscard]] bool stay_on(const cpu_set_t& cpus) noexcept { return sched_setaffinity(0, sizeof cpus, &cpus) == 0; }
+
+[[nodiscard]] bool stay_on(int cpu) noexcept {
     cpu_set_t only;
     CPU_ZERO(&only);
     CPU_SET(cpu, &only);
-    if (sched_setaffinity(0, sizeof only, &only) != 0)
-        shared.fail(fmt::format("a side cannot be pinned to CPU {}: {}", cpu, std::strerror(errno)));
+    return stay_on(only);
+}
+
+const cpu_set_t allowed = [] {
+    cpu_set_t all;
+    CPU_ZERO(&all);
+    sched_getaffinity(0, sizeof all, &all);
+    return all;
+}();
+
+/// Takes the calling thread off the CPUs of the two sides, where it may use others.
+void make_way(const conditions& how) noexcept {
+    cpu_set_t others = allowed;
+    CPU_CLR(how.first_cpu, &others);
+    CPU_CLR(how.second_cpu, &others);
+    (void)stay_on(CPU_COUNT(&others) != 0 ? others : allowed);
+}
+
+template <class Side>
+void pinned(int cpu, run& shared, Side side) {
+    if (!stay_on(cpu)) shared.fail(fmt::format("a side cannot be pinned to CPU {}: {}", cpu, std::strerror(errno)));
     const long before = preemptions();
     side();
     shared.preemptions += preemptions() - before;
@@ -84,15 +103,17 @@ std::string how_it_ended(const run& shared, int status) {
     return fmt::format("a side ended early: expected exit status 0, found {}", WEXITSTATUS(status));
 }
 
-/// Waits for all children, kills those that are left when one fails or nothing moves, and leaves none behind.
+/// Waits for all children, kills those that are left when one fails or nothing moves, and leaves none behind. It sleeps
+/// until one ends: to look more often would preempt a side where there are no other CPUs.
 std::string watch(std::vector<child> children, const run& shared, std::chrono::nanoseconds patience) {
+    const auto look_again = std::chrono::ceil<std::chrono::milliseconds>(patience / 4);
     std::string failure;
     std::uint64_t seen = 0;
     auto moved = clock::now();
     while (!children.empty()) {
         std::vector<pollfd> waits;
         for (const child& each : children) waits.push_back({each.ended.get(), POLLIN, 0});
-        poll(waits.data(), waits.size(), 50);
+        poll(waits.data(), waits.size(), static_cast<int>(look_again.count()));
         std::erase_if(children, [&](const child& each) {
             int status = 0;
             if (waitpid(each.pid, &status, WNOHANG) != each.pid) return false;
@@ -116,7 +137,7 @@ std::string watch(std::vector<child> children, const run& shared, std::chrono::n
 
 void run::meet() noexcept {
     ++arrived;
-    while (arrived.load() < 2) shm::std_atomics::pause();
+    while (arrived.load() < 2) pause(*this);
 }
 
 void run::fail(const std::string& sentence) noexcept {
@@ -143,12 +164,16 @@ std::uint64_t stopwatch::next_chunk(std::uint64_t done) {
     shared_.elements = done;
     if (!measured_from_ || seconds_each_.empty() || now - *measured_from_ < shared_.duration) return size_;
     shared_.seconds_each = median(seconds_each_);
+    const auto slow = seconds_each_.begin() + static_cast<std::ptrdiff_t>((seconds_each_.size() * 95 + 99) / 100 - 1);
+    std::nth_element(seconds_each_.begin(), slow, seconds_each_.end());
+    shared_.slow_seconds_each = *slow;
     return 0;
 }
 
 outcome run_once(const contestant& who, sides where, const conditions& how) {
+    (void)stay_on(how.first_cpu);  // the memory is taken near it
     const auto control = shm::memfd_region::create(sizeof(run)).value();
-    auto& shared = *new (control.region().data()) run{how.duration};
+    auto& shared = *new (control.region().data()) run{how};
     const auto memory = shm::memfd_region::create(who.size_bytes).value();
 
     std::vector<child> children;
@@ -169,9 +194,11 @@ outcome run_once(const contestant& who, sides where, const conditions& how) {
         children.push_back(fork_child([&] { mapped_again(how.second_cpu, who.second); }));
     }
 
+    make_way(how);
     outcome result;
     result.failure = watch(std::move(children), shared, how.patience);
     result.seconds_each = shared.seconds_each;
+    result.slow_seconds_each = shared.slow_seconds_each;
     result.elements = shared.elements;
     result.preemptions = shared.preemptions;
     return result;

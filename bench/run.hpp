@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // One run of one contestant: two pinned sides in processes of their own, watched from outside.
 #pragma once
+#include <sched.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include <shm/region.hpp>
+#include <shm/std_atomics.hpp>
 
 namespace bench {
 
@@ -24,13 +27,13 @@ struct conditions {
     int first_cpu;
     int second_cpu;
     std::chrono::nanoseconds duration;
-    std::chrono::nanoseconds patience;  // without an element for so long, the contestant hangs
+    std::chrono::nanoseconds patience;  // without a chunk for so long, the contestant hangs
 };
 
 /// What the two sides of a run and their parent share.
 class run {
 public:
-    explicit run(std::chrono::nanoseconds measured) noexcept : duration{measured} {}
+    explicit run(const conditions& how) noexcept : duration{how.duration}, one_cpu{how.first_cpu == how.second_cpu} {}
 
     /// The barrier: returns when both sides are there.
     void meet() noexcept;
@@ -39,6 +42,7 @@ public:
     [[noreturn]] void fail(const std::string& sentence) noexcept;
 
     const std::chrono::nanoseconds duration;
+    const bool one_cpu;  // for both sides: who waits has to let the other run
     std::atomic<int> arrived = 0;
     std::atomic<long> preemptions = 0;  // involuntary context switches of both sides
     std::atomic<bool> failed = false;
@@ -50,10 +54,11 @@ public:
 
     alignas(2 * shm::cache_line_bytes) std::atomic<std::uint64_t> elements = 0;  // checked so far
     double seconds_each = 0;                                                     // in the median chunk
+    double slow_seconds_each = 0;                                                // 95 % of the chunks took no longer
 };
 
-/// Cuts the elements that pass one side into chunks of about 100 µs and times each. A mean would hide preemption; the
-/// median chunk does not know of it.
+/// Cuts the elements that pass one side into chunks of about 100 µs and times each. Preemption distorts a mean. The median
+/// hides it, but stalls of the queue itself as well: these show in the time that 95 % of the chunks keep.
 class stopwatch {
 public:
     /// The first millisecond is not kept, nor the first `lap` elements: by then pages, caches and clocks are warm.
@@ -77,8 +82,9 @@ private:
 /// itself; `make` prepares it once, then the sides run. One of them uses a stopwatch.
 struct contestant {
     std::string_view name;
-    std::string_view calls;   // what it is driven by
-    std::string_view absent;  // why it cannot take part; empty when it can
+    std::string_view calls;    // what it is driven by
+    std::string_view absent;   // why it cannot take part; empty when it can
+    std::size_t capacity = 0;  // how many elements it holds at most; 0 where there is no queue
     std::size_t size_bytes = 0;
     void (*make)(shm::region) = nullptr;
     void (*first)(shm::region, run&) = nullptr;
@@ -88,6 +94,7 @@ struct contestant {
 /// What a run has shown, or the sentence of its failure.
 struct outcome {
     double seconds_each = 0;
+    double slow_seconds_each = 0;
     std::uint64_t elements = 0;
     long preemptions = 0;
     std::string failure;
@@ -97,5 +104,13 @@ struct outcome {
 
 /// The middle one of `values`, or the mean of the middle two. There is at least one.
 [[nodiscard]] double median(std::vector<double> values);
+
+/// Waits after a vain attempt, the same for everyone.
+inline void pause(const run& shared) noexcept {
+    if (shared.one_cpu) [[unlikely]]
+        sched_yield();
+    else
+        shm::std_atomics::pause();
+}
 
 }  // namespace bench

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // The loops that drive every queue, the same for all. A queue takes part as a small adapter Q:
 //
-//     Q::value_type, Q::size_bytes, Q::capacity, Q::name, Q::calls
+//     Q::value_type, Q::size_bytes, Q::name, Q::calls
+//     Q::capacity                     how many elements it really holds
 //     Q::make(bytes)                  once
 //     Q::producer, Q::consumer        each made from the bytes by the side that uses it
 //     Q::put(producer, next, most)    offers the elements from number `next` on; returns how many were taken, 0 if full
@@ -13,8 +14,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-
-#include <shm/std_atomics.hpp>
 
 #include "run.hpp"
 
@@ -89,9 +88,6 @@ private:
     [[no_unique_address]] Work work_;
 };
 
-/// Waits after a vain attempt, the same for everyone.
-inline void pause() noexcept { shm::std_atomics::pause(); }
-
 /// As many elements as one side can send and the other receive.
 template <class Q, class Work = no_work>
 struct stream {
@@ -107,7 +103,7 @@ struct stream {
                 if (const std::size_t count = Q::put(end, next, static_cast<std::size_t>(until - next)))
                     next += count;
                 else
-                    pause();
+                    pause(shared);
     }
 
     static void second(shm::region bytes, run& shared) {
@@ -115,7 +111,7 @@ struct stream {
         checker<typename Q::value_type, Work> check{shared};
         const auto receive = [&](std::uint64_t until) {
             while (check.next() < until)
-                if (Q::take(end, check) == 0) pause();
+                if (Q::take(end, check) == 0) pause(shared);
         };
         shared.meet();
         stopwatch watch{shared, 2 * Q::capacity};
@@ -147,8 +143,8 @@ struct round_trip {
         checker<typename Q::value_type> check{shared};
         shared.meet();
         while (check.next() < shared.limit.load(std::memory_order_relaxed)) {
-            while (Q::take(requests, check) == 0) pause();
-            while (Q::put(answers, check.next() - 1, 1) == 0) pause();
+            while (Q::take(requests, check) == 0) pause(shared);
+            while (Q::put(answers, check.next() - 1, 1) == 0) pause(shared);
         }
     }
 
@@ -158,8 +154,8 @@ struct round_trip {
         checker<typename Q::value_type> check{shared};
         const auto trips = [&](std::uint64_t until) {
             while (check.next() < until) {
-                while (Q::put(requests, check.next(), 1) == 0) pause();
-                while (Q::take(answers, check) == 0) pause();
+                while (Q::put(requests, check.next(), 1) == 0) pause(shared);
+                while (Q::take(answers, check) == 0) pause(shared);
             }
         };
         shared.meet();
@@ -177,7 +173,7 @@ struct bare_word {
     using value_type = std::uint64_t;
     static constexpr std::string_view name = "no queue";
     static constexpr std::string_view calls = "a word each way";
-    static constexpr std::size_t capacity = 1;
+    static constexpr std::size_t capacity = 0;
     static constexpr std::size_t size_bytes = 2 * shm::cache_line_bytes;
     static void make(shm::region) {}
 
@@ -204,7 +200,7 @@ struct nothing {
     using value_type = T;
     static constexpr std::string_view name = "no queue";
     static constexpr std::string_view calls = "the work alone";
-    static constexpr std::size_t capacity = 1;
+    static constexpr std::size_t capacity = 0;
     static constexpr std::size_t size_bytes = 1;
     static void make(shm::region) {}
 
@@ -222,7 +218,7 @@ struct nothing {
 /// Takes part in a row, driven by Course (a stream, a round trip).
 template <class Q, class Course>
 [[nodiscard]] contestant driven_by() {
-    return {Q::name, Q::calls, {}, Course::size_bytes, &Course::make, &Course::first, &Course::second};
+    return {Q::name, Q::calls, {}, Q::capacity, Course::size_bytes, &Course::make, &Course::first, &Course::second};
 }
 
 /// Does not take part, for this reason.

@@ -16,6 +16,8 @@
 #include <set>
 #include <string>
 
+#include <shm/version.hpp>
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -25,9 +27,19 @@ struct ended {
     std::string printed;  // on both
 };
 
+/// Where there are not two CPUs, both sides share one: what is tested here is not speed.
+std::string on_what_there_is() {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) > 1) return "";
+    const std::string cpu = std::to_string(sched_getcpu());
+    std::printf("only CPU %s may be used: both sides share it\n", cpu.c_str());
+    return " --cpus " + cpu + "," + cpu;
+}
+
 /// Runs it until nobody holds its output any more: a child left behind would keep it open, and the test would hang.
-ended bench(const std::string& arguments) {
-    FILE* const output = popen((BROKEN_BENCH " --repetitions 2 --milliseconds 1 " + arguments + " 2>&1").c_str(), "r");
+ended run_bench(const std::string& arguments) {
+    FILE* const output = popen((BROKEN_BENCH " --repetitions 2 " + arguments + " 2>&1").c_str(), "r");
     if (output == nullptr) return {-1, "popen failed"};
     std::string printed;
     std::array<char, 4096> part{};
@@ -36,6 +48,8 @@ ended bench(const std::string& arguments) {
     const int status = pclose(output);
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), printed};
 }
+
+ended bench(const std::string& arguments) { return run_bench("--milliseconds 1 " + arguments + on_what_there_is()); }
 
 std::string read(const fs::path& file) {
     std::ifstream from{file};
@@ -52,7 +66,7 @@ void disqualifies(const std::string& row, const std::string& sentence, const std
 }
 
 void misused(const std::string& arguments, const std::string& sentence) {
-    const ended run = bench(arguments);
+    const ended run = run_bench(arguments);
     EXPECT_EQ(run.status, 2) << run.printed;
     EXPECT_EQ(run.printed, "bench: " + sentence + "\n");
 }
@@ -80,7 +94,7 @@ TEST(a_contestant, that_tears_an_element_is_out) {
 }
 
 TEST(a_contestant, that_gives_a_wrong_answer_is_out) {
-    disqualifies("wrong answer, threads", "element 1000: expected 1001, found 1002");
+    disqualifies("wrong answer, threads", "element 100: expected 101, found 102");
 }
 
 // The right one has to answer within the same patience, so it is long, though each of the two costs that much.
@@ -94,9 +108,21 @@ TEST(a_contestant, that_dies_is_out) {
     disqualifies("dies, processes", "a side was killed by signal 9");
 }
 
+// It stands still half of the time, in a tenth of its chunks.
+TEST_F(files_of_the_bench, tell_of_stalls_that_a_median_hides) {
+    const fs::path json = folder_ / "bench.json";
+    const ended run = run_bench("--only stalls --milliseconds 50 --json " + json.string() + on_what_there_is());
+    EXPECT_EQ(run.status, 0) << run.printed;
+    const auto all = nlohmann::json::parse(read(json));
+    const auto& stalls = all["rows"][0]["contestants"][1];
+    for (const std::size_t repetition : {0u, 1u})
+        EXPECT_LT(stalls["figures_of_95_percent"][repetition], 0.6 * stalls["figures"][repetition].get<double>());
+}
+
 // Killed in a run that would last ten minutes: the second child, the first has measured how fast a line travels.
 TEST(a_killed_bench, leaves_no_child) {
-    FILE* const output = popen("echo $$; exec " BROKEN_BENCH " --only 'right, threads' --milliseconds 600000", "r");
+    const std::string started = "echo $$; exec " BROKEN_BENCH " --only 'right, threads' --milliseconds 600000";
+    FILE* const output = popen((started + on_what_there_is()).c_str(), "r");
     ASSERT_NE(output, nullptr);
     std::array<char, 4096> line{};
     ASSERT_NE(fgets(line.data(), line.size(), output), nullptr);
@@ -133,8 +159,10 @@ TEST_F(files_of_the_bench, hold_what_was_measured) {
             EXPECT_NEAR(contestants[1]["speeds"][repetition], row["unit"] == "ns" ? ours / other : other / ours, 1e-9);
             EXPECT_EQ(contestants[0]["speeds"][repetition], 1.0);
         }
+        EXPECT_EQ(contestants[0]["capacity"], 64);
         EXPECT_EQ(contestants[2]["absent"], "too late");
     }
+    EXPECT_TRUE(all["versions"]["shm-primitives"].get<std::string>().starts_with(shm::version));
     EXPECT_NE(read(picture).find("right, processes"), std::string::npos);
     EXPECT_TRUE(read(picture).ends_with("</svg>\n"));
 }
@@ -163,21 +191,33 @@ TEST_F(files_of_the_bench, a_page_is_left_alone_when_a_contestant_is_out) {
 
 TEST(wrong_arguments, are_refused_with_a_sentence) {
     misused("--only nothing", "--only: expected a part of a row's name, found \"nothing\"; --list shows them");
-    misused("--cpus 0,0", "--cpus: expected two different CPUs that this process may use, found 0,0");
-    misused("--cpus 0,1000000", "--cpus: expected two different CPUs that this process may use, found 0,1000000");
-    misused("--svg /nowhere/x.svg", "/nowhere/x.svg: No such file or directory");
-    misused("--page /nowhere/x.md", "/nowhere/x.md: No such file or directory");
+    misused("--cpus 0,1000000", "--cpus: expected CPUs that this process may use, found 0,1000000");
+    misused("--svg /nowhere/x.svg" + on_what_there_is(), "/nowhere/x.svg: No such file or directory");
+    misused("--page /nowhere/x.md" + on_what_there_is(), "/nowhere/x.md: No such file or directory");
 }
 
-TEST(one_cpu, is_too_few) {
-    cpu_set_t before;
-    ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(sched_getcpu(), &one);
-    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
-    misused("", "expected two CPUs that this process may use, found 1");
-    ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+class one_cpu : public testing::Test {
+protected:
+    one_cpu() {
+        EXPECT_EQ(sched_getaffinity(0, sizeof before_, &before_), 0);
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(sched_getcpu(), &one);
+        EXPECT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    }
+    ~one_cpu() override { EXPECT_EQ(sched_setaffinity(0, sizeof before_, &before_), 0); }
+
+private:
+    cpu_set_t before_{};
+};
+
+TEST_F(one_cpu, is_too_few_to_measure) { misused("", "expected two CPUs that this process may use, found 1"); }
+
+TEST_F(one_cpu, is_enough_to_see_the_bench_work) {
+    const ended run = bench("--only right");
+    EXPECT_EQ(run.status, 0) << run.printed;
+    EXPECT_NE(run.printed.find("one CPU; no figure means anything"), std::string::npos) << run.printed;
+    disqualifies("wrong answer, threads", "element 100: expected 101, found 102");
 }
 
 }  // namespace
