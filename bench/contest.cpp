@@ -110,7 +110,9 @@ row_result contest(const row& what, const settings& how, const std::function<voi
     const conditions usual{how.cpus.first, how.cpus.second, how.duration, how.patience};
     conditions brief = usual;
     brief.duration = std::min<std::chrono::nanoseconds>(transfer_duration, how.duration);
-    const contestant transfer = driven_by<bare_word, round_trip<bare_word>>();
+    const contestant transfer = how.cpus.first != how.cpus.second
+                                    ? driven_by<bare_word, round_trip<bare_word>>()
+                                    : driven_by<bare_word, round_trip<bare_word, yields>>();
 
     row_result result;
     result.standings.resize(what.contestants.size());

@@ -137,7 +137,7 @@ std::string watch(std::vector<child> children, const run& shared, std::chrono::n
 
 void run::meet() noexcept {
     ++arrived;
-    while (arrived.load() < 2) pause(*this);
+    while (arrived.load() < 2) sched_yield();  // both may be on one CPU
 }
 
 void run::fail(const std::string& sentence) noexcept {
@@ -173,7 +173,7 @@ std::uint64_t stopwatch::next_chunk(std::uint64_t done) {
 outcome run_once(const contestant& who, sides where, const conditions& how) {
     (void)stay_on(how.first_cpu);  // the memory is taken near it
     const auto control = shm::memfd_region::create(sizeof(run)).value();
-    auto& shared = *new (control.region().data()) run{how};
+    auto& shared = *new (control.region().data()) run{how.duration};
     const auto memory = shm::memfd_region::create(who.size_bytes).value();
 
     std::vector<child> children;

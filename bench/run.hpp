@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // One run of one contestant: two pinned sides in processes of their own, watched from outside.
 #pragma once
-#include <sched.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -14,7 +12,6 @@
 #include <vector>
 
 #include <shm/region.hpp>
-#include <shm/std_atomics.hpp>
 
 namespace bench {
 
@@ -33,7 +30,7 @@ struct conditions {
 /// What the two sides of a run and their parent share.
 class run {
 public:
-    explicit run(const conditions& how) noexcept : duration{how.duration}, one_cpu{how.first_cpu == how.second_cpu} {}
+    explicit run(std::chrono::nanoseconds measured) noexcept : duration{measured} {}
 
     /// The barrier: returns when both sides are there.
     void meet() noexcept;
@@ -42,7 +39,6 @@ public:
     [[noreturn]] void fail(const std::string& sentence) noexcept;
 
     const std::chrono::nanoseconds duration;
-    const bool one_cpu;  // for both sides: who waits has to let the other run
     std::atomic<int> arrived = 0;
     std::atomic<long> preemptions = 0;  // involuntary context switches of both sides
     std::atomic<bool> failed = false;
@@ -104,13 +100,5 @@ struct outcome {
 
 /// The middle one of `values`, or the mean of the middle two. There is at least one.
 [[nodiscard]] double median(std::vector<double> values);
-
-/// Waits after a vain attempt, the same for everyone.
-inline void pause(const run& shared) noexcept {
-    if (shared.one_cpu) [[unlikely]]
-        sched_yield();
-    else
-        shm::std_atomics::pause();
-}
 
 }  // namespace bench

@@ -9,11 +9,14 @@
 //     Q::take(consumer, check)        hands what it gets to `check`, in order; returns how many, 0 if empty
 #pragma once
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+
+#include <shm/std_atomics.hpp>
 
 #include "run.hpp"
 
@@ -88,8 +91,17 @@ private:
     [[no_unique_address]] Work work_;
 };
 
+/// Waits after a vain attempt, the same for everyone.
+struct pauses {
+    static void once() noexcept { shm::std_atomics::pause(); }
+};
+/// For sides that may have to share a CPU. No branch chooses it at run time: that would be measured, too.
+struct yields {
+    static void once() noexcept { sched_yield(); }
+};
+
 /// As many elements as one side can send and the other receive.
-template <class Q, class Work = no_work>
+template <class Q, class Work = no_work, class Wait = pauses>
 struct stream {
     static constexpr std::size_t size_bytes = Q::size_bytes;
     static void make(shm::region bytes) { Q::make(bytes); }
@@ -103,7 +115,7 @@ struct stream {
                 if (const std::size_t count = Q::put(end, next, static_cast<std::size_t>(until - next)))
                     next += count;
                 else
-                    pause(shared);
+                    Wait::once();
     }
 
     static void second(shm::region bytes, run& shared) {
@@ -111,7 +123,7 @@ struct stream {
         checker<typename Q::value_type, Work> check{shared};
         const auto receive = [&](std::uint64_t until) {
             while (check.next() < until)
-                if (Q::take(end, check) == 0) pause(shared);
+                if (Q::take(end, check) == 0) Wait::once();
         };
         shared.meet();
         stopwatch watch{shared, 2 * Q::capacity};
@@ -126,7 +138,7 @@ struct stream {
 };
 
 /// One element there and one back, over two queues, as a request and its answer.
-template <class Q>
+template <class Q, class Wait = pauses>
 struct round_trip {
     static constexpr std::size_t back_at = (Q::size_bytes + 127) / 128 * 128;
     static constexpr std::size_t size_bytes = back_at + Q::size_bytes;
@@ -143,8 +155,8 @@ struct round_trip {
         checker<typename Q::value_type> check{shared};
         shared.meet();
         while (check.next() < shared.limit.load(std::memory_order_relaxed)) {
-            while (Q::take(requests, check) == 0) pause(shared);
-            while (Q::put(answers, check.next() - 1, 1) == 0) pause(shared);
+            while (Q::take(requests, check) == 0) Wait::once();
+            while (Q::put(answers, check.next() - 1, 1) == 0) Wait::once();
         }
     }
 
@@ -154,8 +166,8 @@ struct round_trip {
         checker<typename Q::value_type> check{shared};
         const auto trips = [&](std::uint64_t until) {
             while (check.next() < until) {
-                while (Q::put(requests, check.next(), 1) == 0) pause(shared);
-                while (Q::take(answers, check) == 0) pause(shared);
+                while (Q::put(requests, check.next(), 1) == 0) Wait::once();
+                while (Q::take(answers, check) == 0) Wait::once();
             }
         };
         shared.meet();

@@ -112,7 +112,7 @@ struct loses_answers : right_word {
     }
 };
 
-template <class Q, template <class...> class Course>
+template <class Q, template <class> class Course>
 std::vector<bench::contestant> beside_a_right_one() {
     using fair = right<typename Q::value_type>;
     return {bench::driven_by<fair, Course<fair>>(), bench::driven_by<Q, Course<Q>>(),
@@ -122,10 +122,10 @@ std::vector<bench::contestant> beside_a_right_one() {
 using enum bench::sides;
 using bench::unit;
 
-template <class... Ts>
-using stream = bench::stream<Ts...>;
-template <class... Ts>
-using trip = bench::round_trip<Ts...>;
+template <class Q>
+using stream = bench::stream<Q, bench::no_work, bench::yields>;
+template <class Q>
+using trip = bench::round_trip<Q, bench::yields>;
 
 const bench::rows broken_rows{{
     {"drops, threads", threads, unit::million_per_second, beside_a_right_one<drops, stream>()},
