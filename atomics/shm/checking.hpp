@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace shm::model {
@@ -134,11 +135,20 @@ struct event {
     std::source_location at;
 };
 
+/// Called as each step of a replay has been taken, and does nothing. A debugger that is told
+/// `break shm::model::step if number == 31` stops in that step, where the trace has a 31.
+[[gnu::noinline]] inline void step(std::size_t number) { asm volatile("" : : "r"(number)); }
+
 /// The events of an execution that is being replayed, and what its objects are called.
 struct recording {
     phase now = phase::before;
     std::vector<event> events;
     std::map<const void*, std::string> names;
+
+    void add(event taken) {
+        events.push_back(std::move(taken));
+        step(events.size());
+    }
 
     struct version {
         std::string value;

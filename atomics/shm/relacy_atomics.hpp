@@ -46,8 +46,8 @@ inline void about_to(touch kind, const void* object, const unsigned* version = n
 inline void record(const void* object, std::string what, std::string order, const std::source_location& at,
                    model::recording::source source = {}) {
     if (model::recorder != nullptr)
-        model::recorder->events.push_back({model::recorder->now, this_thread(), object, std::move(what),
-                                           std::move(order), source.event, source.stale, source.ambiguous, at});
+        model::recorder->add({model::recorder->now, this_thread(), object, std::move(what), std::move(order),
+                              source.event, source.stale, source.ambiguous, at});
 }
 
 constexpr rl::memory_order to_relacy(std::memory_order order) {

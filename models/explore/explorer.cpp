@@ -750,7 +750,7 @@ void explorer::touch_cell(cell_history& history, bool writes, const void* object
     const arena::paused engine_code;
     const bool alone = phase_ != model::phase::threads;
     if (model::recorder != nullptr)
-        model::recorder->events.push_back(
+        model::recorder->add(
             {phase_, alone ? 0 : current_, object, (writes ? "write " : "read ") + shown(value), {}, -1, 0, false, at});
     if (alone) return;
     thread& me = threads_[current_];
@@ -809,18 +809,18 @@ void explorer::fail(const std::string& why, bool broken) {
 
 void explorer::record(const event& e, const request& wanted) {
     if (e.what == kind::choice || e.what == kind::spawn || e.what == kind::join) {
-        model::recorder->events.push_back({phase_,
-                                           phase_ == model::phase::threads ? current_ : 0,
-                                           nullptr,
-                                           (e.what == kind::choice  ? "choose "
-                                            : e.what == kind::spawn ? "spawn thread "
-                                                                    : "join thread ") +
-                                               std::to_string(e.value),
-                                           {},
-                                           -1,
-                                           0,
-                                           false,
-                                           wanted.at});
+        model::recorder->add({phase_,
+                              phase_ == model::phase::threads ? current_ : 0,
+                              nullptr,
+                              (e.what == kind::choice  ? "choose "
+                               : e.what == kind::spawn ? "spawn thread "
+                                                       : "join thread ") +
+                                  std::to_string(e.value),
+                              {},
+                              -1,
+                              0,
+                              false,
+                              wanted.at});
         return;
     }
     const auto text = [&](std::uint64_t value) { return wanted.shown(value); };
@@ -856,7 +856,7 @@ void explorer::record(const event& e, const request& wanted) {
             shown.stale = newest - e.place - (e.succeeds ? 1 : 0);
         }
     }
-    model::recorder->events.push_back(std::move(shown));
+    model::recorder->add(std::move(shown));
 }
 
 /// Two executions are the same when their reads read from the same writes and their writes have the same order.
