@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <source_text.hpp>
 #include <trace.hpp>
@@ -9,40 +7,22 @@
 namespace shm::model {
 namespace {
 
-/// The lane in which a step is shown: what comes after the threads goes below the first one's.
-unsigned lane_of(const event& step) { return step.when == phase::after ? 0 : step.thread; }
-
-std::string edge_of(const event& step) {
-    if (step.order.empty() || !in_core(step.at)) return {};
-    const bool failure = step.what.find(" fails") != std::string::npos;
-    const std::string comment = comment_of(step.at, failure ? op::cas_failure : op::load);
-    return comment.starts_with('[') ? " " + comment.substr(0, comment.find(']') + 1) : std::string{};
-}
-
-std::string text_of(const event& step, const recording& execution) {
-    std::string text = step.when == phase::after ? "after: " : "";
-    if (step.object != nullptr) {
-        const auto named = execution.names.find(step.object);
-        text += (named == execution.names.end() ? std::string{"(unnamed)"} : named->second) + "  ";
-    }
-    text += step.what;
-    if (!step.order.empty()) text += "  " + step.order + edge_of(step);
-    if (!step.what.starts_with("load")) return text;
-    text += step.reads_from < 0 ? "  initial"
-                                : fmt::format("  from {}{}", step.reads_from + 1, step.ambiguous ? " or earlier" : "");
-    if (step.stale != 0) text += fmt::format(" ({} {} stale)", step.stale, step.stale == 1 ? "store" : "stores");
+template <class... Parts>
+std::string joined(const Parts&... parts) {
+    std::string text;
+    const auto add = [&text]<class Part>(const Part& part) {
+        if constexpr (std::is_arithmetic_v<Part>)
+            text += std::to_string(part);
+        else
+            text += part;
+    };
+    (add(parts), ...);
     return text;
 }
 
-std::string source_of(const event& step) {
-    constexpr std::size_t widest = 72;
-    std::string line = line_of(step.at);
-    if (const auto comment = line.find("//"); comment != std::string::npos) {
-        line.resize(comment);
-        line.resize(line.find_last_not_of(' ') + 1);
-    }
-    if (line.size() > widest) line = line.substr(0, widest - 3) + "...";
-    return fmt::format("{}:{}  {}", file_of(step.at), step.at.line(), line);
+std::string padded(std::string text, std::size_t width) {
+    text.resize(std::max(width, text.size()), ' ');
+    return text;
 }
 
 std::string escaped(const std::string& text) {
@@ -59,87 +39,271 @@ std::string escaped(const std::string& text) {
     return safe;
 }
 
+std::string edge_of(const event& step) {
+    if (step.order.empty()) return {};
+    const bool failure = step.what.find(" fails") != std::string::npos;
+    const std::string comment = comment_of(step.at, failure ? op::cas_failure : op::load);
+    return comment.starts_with('[') ? " " + comment.substr(0, comment.find(']') + 1) : std::string{};
+}
+
+/// A step as a reader sees it. Lanes are threads; what comes after the threads goes below the first one's.
+struct shown_step {
+    std::size_t number;  // from 1
+    unsigned lane;
+    std::string what;    // "published  load 1"
+    std::string how;     // "acquire [publish]  from 18 (1 store stale)"
+    std::string place;   // "spsc_ring_raw.hpp:354"
+    std::string source;  // the line there, without its comment
+    const event* step;
+
+    [[nodiscard]] std::string text() const { return how.empty() ? what : what + "  " + how; }
+};
+
+std::string source_of(const event& step) {
+    std::string line = line_of(step.at);
+    if (const auto comment = line.find("//"); comment != std::string::npos) {
+        line.resize(comment);
+        line.resize(line.find_last_not_of(' ') + 1);
+    }
+    return line;
+}
+
+std::vector<shown_step> steps_of(const recording& execution) {
+    std::map<const void*, std::string> names = execution.names;
+    unsigned unnamed = 0;
+    std::vector<shown_step> steps;
+    for (const event& step : execution.events) {
+        shown_step shown{steps.size() + 1,
+                         step.when == phase::after ? 0 : step.thread,
+                         {},
+                         step.order + edge_of(step),
+                         joined(file_of(step.at), ":", step.at.line()),
+                         source_of(step),
+                         &step};
+        if (step.when == phase::after) shown.what = "after: ";
+        if (step.object != nullptr) {
+            const auto [named, fresh] = names.try_emplace(step.object);
+            if (fresh) named->second = joined("object ", ++unnamed);
+            shown.what += named->second + "  ";
+        }
+        shown.what += step.what;
+        const bool reads = !step.what.starts_with("store") && !step.what.starts_with("fence") && !step.order.empty();
+        if (reads) {
+            shown.how += step.reads_from < 0
+                             ? "  initial"
+                             : joined("  from ", step.reads_from + 1, step.ambiguous ? " or earlier" : "");
+            if (step.stale != 0)
+                shown.how += joined(" (", step.stale, step.stale == 1 ? " store" : " stores", " stale)");
+        }
+        steps.push_back(std::move(shown));
+    }
+    return steps;
+}
+
+/// Those of the scenario, and those that they have started.
+unsigned lanes_of(const entry& scenario, const std::vector<shown_step>& steps) {
+    unsigned lanes = scenario.threads;
+    for (const shown_step& s : steps) lanes = std::max(lanes, s.lane + 1);
+    return lanes;
+}
+
+std::size_t steps_before(const std::vector<shown_step>& steps) {
+    return static_cast<std::size_t>(
+        std::count_if(steps.begin(), steps.end(), [](const shown_step& s) { return s.step->when == phase::before; }));
+}
+
+/// The arrows of a drawing whose rows are `row` high: from the store's end to the load's, both as given by `ends`, which
+/// takes the lanes of both and returns their x.
+template <class Draw>
+std::string arrows(const std::vector<shown_step>& steps, std::size_t first, Draw draw) {
+    std::string drawing;
+    for (std::size_t i = first; i < steps.size(); ++i) {
+        if (steps[i].step->reads_from < 0) continue;
+        const auto store = static_cast<std::size_t>(steps[i].step->reads_from);
+        if (store < first) continue;
+        drawing += joined("<path d='", draw(steps[store].lane, store - first, steps[i].lane, i - first), "' class='",
+                          steps[i].step->stale == 0 ? "fresh" : "stale", "'/>\n");
+    }
+    return drawing;
+}
+
+std::string svg(const char* name, std::size_t width, std::size_t height, const std::string& content) {
+    return joined("<svg class='", name, "' width='", width, "' height='", height,
+                  "' aria-hidden='true'>\n<defs><marker id='tip-", name,
+                  "' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' orient='auto'>"
+                  "<path d='M0 0 8 4 0 8z'/></marker></defs>\n",
+                  content, "</svg>\n");
+}
+
+/// What depends on nothing but how many lanes there are is in the page's second style sheet.
+constexpr const char* style = R"(
+:root { color-scheme: light dark; --page: #fff; --ink: #1d2126; --dim: #5c6570; --line: #c9d0d8; --box: #eef4ff;
+  --plain: #f6f6f2; --fresh: #16803c; --stale: #c2211b; --old: #fff0ee; --end: #ffd9d6 }
+@media (prefers-color-scheme: dark) { :root { --page: #14171b; --ink: #e4e8ed; --dim: #9aa5b1; --line: #3c4550;
+  --box: #1b2a42; --plain: #22262b; --fresh: #4cc27a; --stale: #ff7a72; --old: #3a2020; --end: #5a1f1c } }
+* { box-sizing: border-box }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 20px; background: var(--page); color: var(--ink) }
+h1 { font-size: 20px; line-height: 1.25; margin: 0 0 8px }
+h2 { font-size: 16px; margin: 28px 0 8px }
+h1, p, code, li, summary { overflow-wrap: anywhere }
+code, .trace, .steps { font: 12px/1.35 ui-monospace, monospace }
+.token { display: block; padding: 8px; border: 1px solid var(--line); border-radius: 4px; user-select: all }
+.trace { position: relative }
+.trace a { position: absolute; display: block; padding: 3px 8px; border: 1px solid var(--line); border-radius: 4px;
+  background: var(--box); color: inherit; text-decoration: none; overflow: hidden }
+.trace a span { white-space: pre }
+.trace a .place { display: block; font-size: 11px; color: var(--dim); overflow: hidden; text-overflow: ellipsis }
+.trace a.plain { background: var(--plain) }
+.trace a.old { background: var(--old); border-color: var(--stale) }
+.trace a.end { background: var(--end); border: 2px solid var(--stale); padding: 2px 7px }
+.trace a:focus-visible, .steps li:target { outline: 2px solid var(--fresh) }
+.lane { position: absolute; top: 0; font-weight: bold }
+svg { position: absolute; left: 0; top: 0; pointer-events: none }
+svg path { fill: none; stroke-width: 1.5 }
+svg .fresh { stroke: var(--fresh) }
+svg .stale { stroke: var(--stale); stroke-dasharray: 5 3 }
+svg .rail { stroke: var(--line) }
+svg circle { fill: var(--ink) }
+marker path { fill: var(--dim) }
+.wide path { marker-end: url(#tip-wide) }
+.narrow .fresh, .narrow .stale { marker-end: url(#tip-narrow) }
+marker path { marker-end: none !important }
+.fresh-word { color: var(--fresh) }
+.stale-word { color: var(--stale) }
+.steps { margin: 0; padding-left: 4.5ch }
+.steps li { padding: 3px 4px; white-space: pre-wrap }
+.steps .place { display: block; color: var(--dim) }
+)";
+
 }  // namespace
 
 std::string trace_of(const entry& scenario, const recording& execution, const outcome& how_it_ended) {
-    std::vector<std::size_t> widths(scenario.threads, std::size_t{10});
-    std::size_t steps_before = 0;
-    for (const event& step : execution.events) {
-        if (step.when == phase::before)
-            ++steps_before;
-        else
-            widths[lane_of(step)] = std::max(widths[lane_of(step)], text_of(step, execution).size());
-    }
-    std::string table = fmt::format(
-        "{}: {}\nmust always hold: {}\nsteps 1 to {} set the scenario up, before its threads start\n\n     ",
-        scenario.full_name(), how_it_ended.why, scenario.holds, steps_before);
-    for (unsigned lane = 0; lane < scenario.threads; ++lane)
-        table += fmt::format("  {:<{}}", fmt::format("thread {}", lane), widths[lane]);
+    constexpr std::size_t widest_source = 72;
+    const auto steps = steps_of(execution);
+    const unsigned lanes = lanes_of(scenario, steps);
+    const std::size_t first = steps_before(steps);
+    std::vector<std::size_t> widths(lanes, std::size_t{10});
+    for (std::size_t i = first; i < steps.size(); ++i)
+        widths[steps[i].lane] = std::max(widths[steps[i].lane], steps[i].text().size());
+
+    std::string table =
+        joined(scenario.full_name(), ": ", how_it_ended.why, "\nmust always hold: ", scenario.holds, "\n");
+    if (first > 0) table += joined("steps 1 to ", first, " set the scenario up, before its threads start\n");
+    table += "\n     ";
+    for (unsigned lane = 0; lane < lanes; ++lane) table += "  " + padded(joined("thread ", lane), widths[lane]);
     table += '\n';
-    for (std::size_t i = steps_before; i < execution.events.size(); ++i) {
-        const event& step = execution.events[i];
-        table += fmt::format("{:>5}", i + 1);
-        for (unsigned lane = 0; lane < scenario.threads; ++lane)
-            table += fmt::format("  {:<{}}", lane == lane_of(step) ? text_of(step, execution) : "", widths[lane]);
-        table += "  " + source_of(step) + '\n';
+    for (std::size_t i = first; i < steps.size(); ++i) {
+        const shown_step& s = steps[i];
+        const std::string number = std::to_string(s.number);
+        table += padded("", 5 - std::min<std::size_t>(5, number.size())) + number;
+        for (unsigned lane = 0; lane < lanes; ++lane)
+            table += "  " + padded(lane == s.lane ? s.text() : "", widths[lane]);
+        table +=
+            joined("  ", s.place, "  ",
+                   s.source.size() > widest_source ? s.source.substr(0, widest_source - 3) + "..." : s.source, "\n");
     }
     return table + "       " + how_it_ended.why + '\n';
 }
 
+/// Where there is room the threads stand side by side, as columns. Where there is not, the steps stand below each other
+/// and the threads are rails to their left. Both drawings are there, and the width chooses.
 std::string trace_page(const entry& scenario, const recording& execution, const outcome& how_it_ended,
                        const std::string& token) {
-    constexpr int row = 30, box = 22, lane_width = 430, gap = 70, left = 20, top = 40;
-    const auto x_of = [](unsigned lane) { return left + static_cast<int>(lane) * (lane_width + gap); };
-    std::size_t first = 0;
-    while (first < execution.events.size() && execution.events[first].when == phase::before) ++first;
-    const auto y_of = [first](std::size_t i) { return top + static_cast<int>(i - first) * row; };
+    constexpr std::size_t column = 440, box = 390, row = 46, box_height = 38, header = 26;
+    constexpr std::size_t rail = 18, tall_row = 64, tall_box = 56;
+    const auto steps = steps_of(execution);
+    const std::size_t first = steps_before(steps), rows = steps.size() - first;
+    const std::size_t lanes = lanes_of(scenario, steps), width = lanes * column - (column - box);
 
     std::string drawing;
-    for (unsigned lane = 0; lane < scenario.threads; ++lane)
-        drawing += fmt::format("<text class='lane' x='{}' y='24'>thread {}</text>\n", x_of(lane), lane);
-    for (std::size_t i = first; i < execution.events.size(); ++i) {
-        const event& step = execution.events[i];
-        const bool fatal = how_it_ended.failed && i + 1 == execution.events.size();
-        const char* const look = fatal ? "end" : step.stale != 0 ? "old" : step.order.empty() ? "plain" : "atomic";
-        drawing += fmt::format(
-            "<g><title>{}</title><rect x='{}' y='{}' width='{}' height='{}' class='{}'/>"
-            "<text x='{}' y='{}'>{}&#160; {}</text></g>\n",
-            escaped(source_of(step)), x_of(lane_of(step)), y_of(i), lane_width, box, look, x_of(lane_of(step)) + 8,
-            y_of(i) + 15, i + 1, escaped(text_of(step, execution)));
-
-        const auto store = static_cast<std::size_t>(step.reads_from);
-        if (step.reads_from < 0 || store < first) continue;
-        const unsigned from = lane_of(execution.events[store]), to = lane_of(step);
-        const int from_x = x_of(from) + (from <= to ? lane_width : 0), to_x = x_of(to) + (from < to ? 0 : lane_width);
-        const int bend = from == to ? from_x + gap / 2 : (from_x + to_x) / 2;
-        const int from_y = y_of(store) + box / 2, to_y = y_of(i) + box / 2;
-        drawing += fmt::format("<path d='M{0} {1} C{2} {1} {2} {3} {4} {3}' class='{5}' marker-end='url(#tip)'/>\n",
-                               from_x, from_y, bend, to_y, to_x, step.stale == 0 ? "fresh" : "stale");
+    for (unsigned lane = 0; lane < lanes; ++lane)
+        drawing += joined("<div class='lane' style='left:", lane * column, "px'>thread ", lane, "</div>\n");
+    for (std::size_t i = first; i < steps.size(); ++i) {
+        const shown_step& s = steps[i];
+        const bool fatal = how_it_ended.failed && i + 1 == steps.size();
+        drawing += joined("<a href='#", s.number, "' class='",
+                          fatal                   ? "end"
+                          : s.step->stale != 0    ? "old"
+                          : s.step->order.empty() ? "plain"
+                                                  : "atomic",
+                          "' style='--row:", i - first, ";--lane:", s.lane, "'><span>", s.number,
+                          "<span class='who'> thread ", s.lane, "</span>  ", escaped(s.what),
+                          "</span><span class='how'>", s.how.empty() ? "" : "  ", escaped(s.how),
+                          "</span><span class='place'>", escaped(s.place), "  ", escaped(s.source), "</span></a>\n");
     }
-    return fmt::format(
-        R"(<!doctype html><meta charset='utf-8'><title>{0}</title>
-<style>body {{ font: 15px sans-serif; margin: 24px; background: #fff; color: #222 }}</style>
-<h2>{0}: {1}</h2>
-<p>Must always hold: {2}.</p>
-<svg xmlns='http://www.w3.org/2000/svg' width='{3}' height='{4}'>
-<style>
-text {{ font: 12px monospace; fill: #222 }}
-.lane {{ font-weight: bold; font-size: 14px }}
-rect {{ rx: 4; stroke: #888; fill: #eef4ff }}
-.plain {{ fill: #f5f5f0 }}
-.old {{ fill: #fff0ee; stroke: #c22 }}
-.end {{ fill: #ffd9d9; stroke: #b00; stroke-width: 2 }}
-path {{ fill: none; stroke: #2a7; stroke-width: 1.5 }}
-.stale {{ stroke: #c22; stroke-dasharray: 5 3 }}
-</style>
-<defs><marker id='tip' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' orient='auto'>
-<path d='M0 0 8 4 0 8z' style='fill:#555;stroke:none'/></marker></defs>
-{5}</svg>
-<p>Arrows lead from a store to the loads that read it; red: there was a newer store. Point at a step to see its line.</p>
-<p>Replay: <code>--replay '{6}'</code></p>
-)",
-        escaped(scenario.full_name()), escaped(how_it_ended.why), escaped(scenario.holds), x_of(scenario.threads),
-        y_of(execution.events.size()) + 10, drawing, escaped(token));
+
+    const auto between_columns = [](std::size_t from, std::size_t store, std::size_t to, std::size_t load) {
+        const std::size_t from_x = from * column + (from <= to ? box : 0), to_x = to * column + (from < to ? 0 : box);
+        const std::size_t bend = from == to ? from_x + (column - box) / 2 : (from_x + to_x) / 2;
+        const std::size_t from_y = header + store * row + box_height / 2, to_y = header + load * row + box_height / 2;
+        return joined("M", from_x, " ", from_y, " C", bend, " ", from_y, " ", bend, " ", to_y, " ", to_x, " ", to_y);
+    };
+    const auto dot = [](std::size_t lane, std::size_t at) {
+        return std::pair{rail / 2 + lane * rail, at * tall_row + tall_box / 2};
+    };
+    const auto between_rails = [&dot](std::size_t from, std::size_t store, std::size_t to, std::size_t load) {
+        const auto [from_x, from_y] = dot(from, store);
+        const auto [to_x, to_y] = dot(to, load);
+        // Along its own rail it leaves room for the dots.
+        const std::size_t bend = from == to ? from_x + rail / 2 : from_x;
+        const std::size_t far = from == to ? bend : to_x;
+        return joined("M", from_x, " ", from_y + 4, " C", bend, " ", from_y + tall_row / 2, " ", far, " ",
+                      to_y - tall_row / 2, " ", to_x, " ", to_y - 5);
+    };
+    std::string rails;
+    for (std::size_t lane = 0; lane < lanes; ++lane)
+        rails += joined("<path class='rail' d='M", dot(lane, 0).first, " 0V", rows * tall_row, "'/>\n");
+    std::string dots;
+    for (std::size_t i = 0; i < rows; ++i) {
+        const auto [x, y] = dot(steps[first + i].lane, i);
+        dots += joined("<circle cx='", x, "' cy='", y, "' r='4'/>\n");
+    }
+    drawing += svg("wide", width, header + rows * row, arrows(steps, first, between_columns));
+    drawing += svg("narrow", lanes * rail, rows * tall_row, rails + arrows(steps, first, between_rails) + dots);
+
+    const auto listed = [&steps](std::size_t from, std::size_t to) {
+        std::string list = joined("<ol class='steps' start='", from + 1, "'>\n");
+        for (std::size_t i = from; i < to; ++i) {
+            const shown_step& s = steps[i];
+            const std::string who = s.step->when == phase::threads ? joined("thread ", s.lane, "  ") : "";
+            list += joined("<li id='", s.number, "'>", who, escaped(s.text()), "<span class='place'>", escaped(s.place),
+                           "  ", escaped(s.source), "</span></li>\n");
+        }
+        return list + "</ol>\n";
+    };
+    const std::string by_width = joined(
+        ".trace { height: ", rows * tall_row, "px }\n.wide, .lane { display: none }\n",
+        ".trace a { left: ", lanes * rail + 6, "px; right: 0; height: ", tall_box, "px; top: calc(var(--row) * ",
+        tall_row,
+        "px) }\n.trace a span { display: block; overflow: hidden; text-overflow: ellipsis }\n.trace a .who { display: "
+        "inline }\n",
+        "@media (min-width: ", width + 40, "px) {\nbody, .trace { width: ", width, "px }\nbody { width: ", width + 40,
+        "px }\n.trace { height: ", header + rows * row, "px }\n.narrow, .trace a .who { display: none }\n",
+        ".wide, .lane { display: block }\n.trace a { left: calc(var(--lane) * ", column,
+        "px); right: auto; width: ", box, "px; height: ", box_height, "px; top: calc(var(--row) * ", row, "px + ",
+        header,
+        "px); padding-top: 1px; padding-bottom: 1px }\n.trace a > span { display: inline }\n.trace a .place { display: "
+        "block }\n}\n");
+
+    std::string page =
+        joined("<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n",
+               "<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>",
+               escaped(scenario.full_name()), "</title>\n<style>", style, by_width, "</style>\n</head>\n<body>\n");
+    page +=
+        joined("<h1>", escaped(scenario.full_name()), ": ", escaped(how_it_ended.why),
+               "</h1>\n<p>Must always hold: ", escaped(scenario.holds),
+               ".</p>\n<p>An arrow leads from a store to a load that read it: ",
+               "<span class='fresh-word'>green</span>, or <span class='stale-word'>red and dashed</span> ",
+               "where there was a newer store. A step leads to its line of source, below.</p>\n<div class='trace'>\n",
+               drawing, "</div>\n<h2>Every step</h2>\n");
+    if (first > 0)
+        page += joined("<details><summary>Steps 1 to ", first,
+                       " set the scenario up, before its threads start</summary>\n", listed(0, first), "</details>\n");
+    page += listed(first, steps.size());
+    page += joined("<p>", escaped(how_it_ended.why),
+                   "</p>\n<h2>This execution again</h2>\n<code class='token'>--replay &#39;", escaped(token),
+                   "&#39;</code>\n</body>\n</html>\n");
+    return page;
 }
 
 }  // namespace shm::model

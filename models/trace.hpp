@@ -10,7 +10,8 @@ namespace shm::model {
 /// [edge], where a value came from and how stale it was, and the line of source.
 [[nodiscard]] std::string trace_of(const entry& scenario, const recording& execution, const outcome& how_it_ended);
 
-/// The same as a page: a lane per thread, an arrow from each store to the loads that read it, red where it is stale.
+/// The same as a page that needs nothing from anywhere: a lane per thread, an arrow from each store to the loads that read
+/// it, red where it is stale; below it every step with its line of source.
 [[nodiscard]] std::string trace_page(const entry& scenario, const recording& execution, const outcome& how_it_ended,
                                      const std::string& token);
 

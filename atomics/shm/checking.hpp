@@ -178,6 +178,11 @@ struct recording {
         found.ambiguous = matches > 1;
         return found;
     }
+    /// What a read-modify-write has read.
+    [[nodiscard]] source newest_of(const void* object) const {
+        const auto known = history.find(object);
+        return {known == history.end() ? -1 : known->second.back().written_by, 0, false};
+    }
 };
 inline recording* recorder = nullptr;  // null but while an execution is replayed
 

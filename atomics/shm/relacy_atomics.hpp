@@ -160,7 +160,7 @@ struct relacy_atomics {
             relacy::about_to(touch::write, this, &version_);
             const order mo = model::effective(op::rmw, written, where);
             const T old = std::bit_cast<T>(perform(relacy::to_relacy(mo), relacy::info(where)));
-            wrote(compute(old, operand), what + text(operand) + ", was " + text(old), mo, where);
+            wrote(compute(old, operand), what + text(operand) + ", was " + text(old), mo, where, newest());
             return old;
         }
 
@@ -185,11 +185,11 @@ struct relacy_atomics {
                                    : word_.compare_exchange_strong(found, wanted, on_success, here, on_failure, here);
             expected = std::bit_cast<T>(found);
             if (done) {
-                wrote(desired, "compare-exchange " + before + " -> " + text(desired), success, where);
+                wrote(desired, "compare-exchange " + before + " -> " + text(desired), success, where, newest());
             } else {
                 relacy::record(this,
                                "compare-exchange " + before + " -> " + text(desired) + " fails, is " + text(expected),
-                               model::name_of(failure), where);
+                               model::name_of(failure), where, newest());
                 if (!expressible) {
                     const rl::preemption_disabler at_once{rl::ctx()};
                     (void)word_.load(relacy::to_relacy(failure), here);
@@ -198,11 +198,14 @@ struct relacy_atomics {
             return done;
         }
 
-        void wrote(T value, std::string what, order mo, const at& where) {
+        void wrote(T value, std::string what, order mo, const at& where, model::recording::source source = {}) {
             ++version_;
             if (model::recorder == nullptr) return;
             model::recorder->wrote(this, text(value));
-            relacy::record(this, std::move(what), model::name_of(mo), where);
+            relacy::record(this, std::move(what), model::name_of(mo), where, source);
+        }
+        [[nodiscard]] model::recording::source newest() const {
+            return model::recorder == nullptr ? model::recording::source{} : model::recorder->newest_of(this);
         }
 
         /// Only a replay is worth the formatting.
