@@ -77,14 +77,14 @@ lint: tools ## formats, comments of ordered operations, clang-tidy, shellcheck
 	ci/lint.sh --tidy
 
 install: tools ## install the library: PREFIX=/usr/local
-	$(call configure_and_build,release) --target shm_primitives
+	$(call configure_and_build,release)
 	cmake --install build/release --prefix "$(PREFIX)"
 
 package: tools ## a .deb and a .tar.gz of the library, in build/packages/
-	$(call configure_and_build,release) --target shm_primitives
+	$(call configure_and_build,release)
 	cmake --preset release --log-level=WARNING -B build/debian -DCMAKE_INSTALL_PREFIX=/usr \
 	  -DCMAKE_INSTALL_DOCDIR=share/doc/libshm-primitives-dev
-	cmake --build build/debian --parallel $(JOBS) --target shm_primitives
+	cmake --build build/debian --parallel $(JOBS)
 	umask 022 && cpack --config build/release/CPackConfig.cmake -G TGZ -B build/packages
 	umask 022 && cpack --config build/debian/CPackConfig.cmake -G DEB -B build/packages
 

@@ -24,6 +24,9 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 add_library(shm_warnings INTERFACE)
 target_compile_options(shm_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
 target_link_libraries(shm_primitives PRIVATE $<BUILD_INTERFACE:shm_warnings>)
+if(TARGET shm_model)
+  target_link_libraries(shm_model PRIVATE $<BUILD_INTERFACE:shm_warnings>)
+endif()
 set_target_properties(shm_primitives PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)  # each compiles alone
 
 find_package(Threads REQUIRED)
@@ -58,7 +61,6 @@ if(NOT SHM_PROOFS STREQUAL none)
   find_package(rapidcheck QUIET)
   find_package(fmt QUIET)
   find_package(nlohmann_json QUIET)
-  find_package(Boost QUIET COMPONENTS context)
   if(SHM_RELACY_DIR)  # that one and no other
     set(SHM_RELACY_INCLUDE ${SHM_RELACY_DIR})
     if(NOT EXISTS ${SHM_RELACY_DIR}/relacy/relacy.hpp)
@@ -73,13 +75,5 @@ if(NOT SHM_PROOFS STREQUAL none)
   shm_missing("models are not built" "set SHM_RELACY_DIR or install relacy-dev" Relacy "${SHM_RELACY_INCLUDE}")
   shm_missing("models are not built"
     "install libboost-context-dev, libcli11-dev, libfmt-dev, nlohmann-json3-dev and libssl-dev"
-    Boost.Context "${Boost_CONTEXT_FOUND}" CLI11 "${CLI11_FOUND}" fmt "${fmt_FOUND}" nlohmann-json "${nlohmann_json_FOUND}" OpenSSL "${OpenSSL_FOUND}")
-
-  # shm::model: the checkers' layers behind the same names, for those who check protocols of their own as well.
-  add_library(shm_model INTERFACE)
-  add_library(shm::model ALIAS shm_model)
-  target_link_libraries(shm_model INTERFACE shm_primitives)
-  if(SHM_RELACY_INCLUDE)
-    target_include_directories(shm_model SYSTEM INTERFACE ${SHM_RELACY_INCLUDE})
-  endif()
+    Boost.Context "${Boost_context_FOUND}" CLI11 "${CLI11_FOUND}" fmt "${fmt_FOUND}" nlohmann-json "${nlohmann_json_FOUND}" OpenSSL "${OpenSSL_FOUND}")
 endif()

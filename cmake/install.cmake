@@ -7,8 +7,14 @@ include(GNUInstallDirs)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/shm_primitives)
 write_basic_package_version_file(shm_primitivesConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(TARGETS shm_primitives EXPORT shm_primitives FILE_SET HEADERS)
-install(EXPORT shm_primitives NAMESPACE shm:: FILE shm_primitivesConfig.cmake DESTINATION ${package_dir})
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/shm_primitivesConfigVersion.cmake DESTINATION ${package_dir})
+install(EXPORT shm_primitives NAMESPACE shm:: FILE shm_primitivesTargets.cmake DESTINATION ${package_dir})
+install(FILES cmake/shm_primitivesConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/shm_primitivesConfigVersion.cmake
+  DESTINATION ${package_dir})
+if(TARGET shm_model)
+  install(TARGETS shm_model EXPORT shm_primitives_model ARCHIVE COMPONENT model FILE_SET HEADERS COMPONENT model)
+  install(EXPORT shm_primitives_model NAMESPACE shm:: FILE shm_primitivesModel.cmake DESTINATION ${package_dir}
+    COMPONENT model)
+endif()
 
 # Like the CMake package, the pkg-config file finds its prefix from where it lies, so that an installed tree may be
 # moved. A library folder that is an absolute path has left the prefix, which then is absolute as well.

@@ -112,22 +112,24 @@ std::size_t steps_before(const std::vector<shown_step>& steps) {
         std::count_if(steps.begin(), steps.end(), [](const shown_step& s) { return s.step->when == phase::before; }));
 }
 
-/// The arrows of a drawing whose rows are `row` high: from the store's end to the load's, both as given by `ends`, which
-/// takes the lanes of both and returns their x.
+/// An arrow from each store to the loads that read it, as `draw` makes a path from lane and row to lane and row. What was
+/// there before the threads has row -1, and an arrow only where a load should have seen something newer.
 template <class Draw>
 std::string arrows(const std::vector<shown_step>& steps, std::size_t first, Draw draw) {
     std::string drawing;
     for (std::size_t i = first; i < steps.size(); ++i) {
-        if (steps[i].step->reads_from < 0) continue;
-        const auto store = static_cast<std::size_t>(steps[i].step->reads_from);
-        if (store < first) continue;
-        drawing += joined("<path d='", draw(steps[store].lane, store - first, steps[i].lane, i - first), "' class='",
-                          steps[i].step->stale == 0 ? "fresh" : "stale", "'/>\n");
+        const event& load = *steps[i].step;
+        const int row = static_cast<int>(i - first), store = load.reads_from - static_cast<int>(first);
+        const int lane = static_cast<int>(steps[i].lane);
+        if (store < 0 && load.stale == 0) continue;
+        const int from = store < 0 ? lane : static_cast<int>(steps[static_cast<std::size_t>(load.reads_from)].lane);
+        drawing += joined("<path d='", draw(from, std::max(store, -1), lane, row), "' class='",
+                          load.stale == 0 ? "fresh" : "stale", "'/>\n");
     }
     return drawing;
 }
 
-std::string svg(const char* name, std::size_t width, std::size_t height, const std::string& content) {
+std::string svg(const char* name, int width, int height, const std::string& content) {
     return joined("<svg class='", name, "' width='", width, "' height='", height,
                   "' aria-hidden='true'>\n<defs><marker id='tip-", name,
                   "' viewBox='0 0 8 8' refX='8' refY='4' markerWidth='7' markerHeight='7' orient='auto'>"
@@ -150,8 +152,7 @@ code, .trace, .steps { font: 12px/1.35 ui-monospace, monospace }
 .token { display: block; padding: 8px; border: 1px solid var(--line); border-radius: 4px; user-select: all }
 .trace { position: relative }
 .trace a { position: absolute; display: block; padding: 3px 8px; border: 1px solid var(--line); border-radius: 4px;
-  background: var(--box); color: inherit; text-decoration: none; overflow: hidden }
-.trace a span { white-space: pre }
+  background: var(--box); color: inherit; text-decoration: none; white-space: pre; overflow: hidden; text-overflow: ellipsis }
 .trace a .place { display: block; font-size: 11px; color: var(--dim); overflow: hidden; text-overflow: ellipsis }
 .trace a.plain { background: var(--plain) }
 .trace a.old { background: var(--old); border-color: var(--stale) }
@@ -209,14 +210,15 @@ std::string trace_of(const entry& scenario, const recording& execution, const ou
 /// and the threads are rails to their left. Both drawings are there, and the width chooses.
 std::string trace_page(const entry& scenario, const recording& execution, const outcome& how_it_ended,
                        const std::string& token) {
-    constexpr std::size_t column = 440, box = 390, row = 46, box_height = 38, header = 26;
-    constexpr std::size_t rail = 18, tall_row = 64, tall_box = 56;
+    constexpr int column = 464, box = 420, row = 46, box_height = 38, header = 26;
+    constexpr int rail = 18, tall_row = 64, tall_box = 56;
     const auto steps = steps_of(execution);
-    const std::size_t first = steps_before(steps), rows = steps.size() - first;
-    const std::size_t lanes = lanes_of(scenario, steps), width = lanes * column - (column - box);
+    const std::size_t first = steps_before(steps);
+    const int rows = static_cast<int>(steps.size() - first), lanes = static_cast<int>(lanes_of(scenario, steps));
+    const int width = lanes * column - (column - box);
 
     std::string drawing;
-    for (unsigned lane = 0; lane < lanes; ++lane)
+    for (int lane = 0; lane < lanes; ++lane)
         drawing += joined("<div class='lane' style='left:", lane * column, "px'>thread ", lane, "</div>\n");
     for (std::size_t i = first; i < steps.size(); ++i) {
         const shown_step& s = steps[i];
@@ -232,32 +234,27 @@ std::string trace_page(const entry& scenario, const recording& execution, const 
                           "</span><span class='place'>", escaped(s.place), "  ", escaped(s.source), "</span></a>\n");
     }
 
-    const auto between_columns = [](std::size_t from, std::size_t store, std::size_t to, std::size_t load) {
-        const std::size_t from_x = from * column + (from <= to ? box : 0), to_x = to * column + (from < to ? 0 : box);
-        const std::size_t bend = from == to ? from_x + (column - box) / 2 : (from_x + to_x) / 2;
-        const std::size_t from_y = header + store * row + box_height / 2, to_y = header + load * row + box_height / 2;
-        return joined("M", from_x, " ", from_y, " C", bend, " ", from_y, " ", bend, " ", to_y, " ", to_x, " ", to_y);
+    const auto between_columns = [](int from, int store, int to, int load) {
+        const auto y_of = [](int at) { return at < 0 ? header - 6 : header + at * row + box_height / 2; };
+        const int from_x = from * column + (from <= to ? box : 0), to_x = to * column + (from < to ? 0 : box);
+        const int bend = from == to ? from_x + (column - box) / 2 : (from_x + to_x) / 2;
+        return joined("M", from_x, " ", y_of(store), " C", bend, " ", y_of(store), " ", bend, " ", y_of(load), " ",
+                      to_x, " ", y_of(load));
     };
-    const auto dot = [](std::size_t lane, std::size_t at) {
-        return std::pair{rail / 2 + lane * rail, at * tall_row + tall_box / 2};
+    const auto x_of = [](int lane) { return rail / 2 + lane * rail; };
+    const auto y_of = [](int at) { return at < 0 ? 0 : at * tall_row + tall_box / 2; };
+    const auto between_rails = [&](int from, int store, int to, int load) {
+        // Along its own rail it makes room for the dots.
+        const int out = from == to ? rail / 2 : 0, from_y = y_of(store) + 4, to_y = y_of(load) - 5;
+        return joined("M", x_of(from), " ", from_y, " C", x_of(from) + out, " ", from_y + tall_row / 2, " ",
+                      x_of(to) + out, " ", to_y - tall_row / 2, " ", x_of(to), " ", to_y);
     };
-    const auto between_rails = [&dot](std::size_t from, std::size_t store, std::size_t to, std::size_t load) {
-        const auto [from_x, from_y] = dot(from, store);
-        const auto [to_x, to_y] = dot(to, load);
-        // Along its own rail it leaves room for the dots.
-        const std::size_t bend = from == to ? from_x + rail / 2 : from_x;
-        const std::size_t far = from == to ? bend : to_x;
-        return joined("M", from_x, " ", from_y + 4, " C", bend, " ", from_y + tall_row / 2, " ", far, " ",
-                      to_y - tall_row / 2, " ", to_x, " ", to_y - 5);
-    };
-    std::string rails;
-    for (std::size_t lane = 0; lane < lanes; ++lane)
-        rails += joined("<path class='rail' d='M", dot(lane, 0).first, " 0V", rows * tall_row, "'/>\n");
-    std::string dots;
-    for (std::size_t i = 0; i < rows; ++i) {
-        const auto [x, y] = dot(steps[first + i].lane, i);
-        dots += joined("<circle cx='", x, "' cy='", y, "' r='4'/>\n");
-    }
+    std::string rails, dots;
+    for (int lane = 0; lane < lanes; ++lane)
+        rails += joined("<path class='rail' d='M", x_of(lane), " 0V", rows * tall_row, "'/>\n");
+    for (int at = 0; at < rows; ++at)
+        dots += joined("<circle cx='", x_of(static_cast<int>(steps[first + static_cast<std::size_t>(at)].lane)),
+                       "' cy='", y_of(at), "' r='4'/>\n");
     drawing += svg("wide", width, header + rows * row, arrows(steps, first, between_columns));
     drawing += svg("narrow", lanes * rail, rows * tall_row, rails + arrows(steps, first, between_rails) + dots);
 

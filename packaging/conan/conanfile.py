@@ -41,6 +41,7 @@ class ShmPrimitives(ConanFile):
     def generate(self):
         toolchain = CMakeToolchain(self)
         toolchain.cache_variables["SHM_PROOFS"] = "none"
+        toolchain.cache_variables["SHM_MODEL"] = False
         toolchain.generate()
 
     def build(self):

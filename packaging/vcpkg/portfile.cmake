@@ -6,7 +6,7 @@
 # It builds the tree that it lies in, of whose changes vcpkg knows nothing: add --no-binarycaching. In vcpkg's registry, vcpkg_from_github takes the place of this line.
 get_filename_component(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../.." ABSOLUTE)
 
-vcpkg_cmake_configure(SOURCE_PATH "${SOURCE_PATH}" OPTIONS -DSHM_PROOFS=none)
+vcpkg_cmake_configure(SOURCE_PATH "${SOURCE_PATH}" OPTIONS -DSHM_PROOFS=none -DSHM_MODEL=OFF)
 vcpkg_cmake_install()
 vcpkg_cmake_config_fixup(PACKAGE_NAME shm_primitives CONFIG_PATH lib/cmake/shm_primitives)
 vcpkg_fixup_pkgconfig()
