@@ -91,6 +91,6 @@ unsigned spawn(const std::function<void()>& body, const std::source_location& at
 void join(unsigned thread, const std::source_location& at = std::source_location::current());
 
 /// The execution ends here, as a counter-example.
-[[noreturn]] void fail(const std::string& why);
+[[noreturn]] void fail(std::string why);
 
 }  // namespace shm::explore

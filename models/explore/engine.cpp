@@ -56,11 +56,7 @@ public:
         return result;
     }
 
-    void failed(const std::source_location& at) override {
-        const std::string file = at.file_name();
-        explore::explorer::running().fail("check failed at " + file.substr(file.rfind('/') + 1) + ":" +
-                                          std::to_string(at.line()));
-    }
+    void failed(const std::source_location& at) override { explore::explorer::running().fail("check failed", &at); }
     unsigned choose(unsigned count) override { return explore_atomics::choose(count); }
     void make_mortal(std::jmp_buf* last_breath) override { explore::explorer::running().make_mortal(last_breath); }
     [[nodiscard]] round begin_round() override { return explore::explorer::running().begin_round(); }

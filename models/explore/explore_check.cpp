@@ -440,12 +440,12 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(program_of<freed_twice>(), "freed twice, or never obtained");
     expect_failure(program_of<used_after_its_end>(), "");
     expect_failure(program_of<published_too_early>(), "used while it is being made at explore_check.cpp:");
-    expect_failure(program_of<endless_loop>(),
-                   "more than 1000 events in an execution, the last at explore_check.cpp:", true);
+    expect_failure(program_of<endless_loop>(), "more than 1000 events in an execution: a loop that waits", true);
     expect_failure(program_of<vain_but_not_void>(), "a round that is in vain has no effect", true);
     expect_failure(program_of<throws>(), "an exception escaped: why not", true);
-    expect_failure(program_of<not_deterministic>(),
-                   "the same choices lead to another operation at explore_check.cpp:", true);
+    expect_failure(
+        program_of<not_deterministic>(),
+        "the scenario is not deterministic: the same choices lead to another operation at explore_check.cpp:", true);
 }
 
 TEST(explore, more_threads_than_it_can_hold_are_refused) {

@@ -200,11 +200,10 @@ void explorer::execute() {
         thread* const t = next();
         if (t == nullptr) return conclude();
         if (graph_.events.size() >= how_.most_events) {
-            set_failure("more than " + std::to_string(how_.most_events) + " events in an execution, the last at " +
-                            place_of(t->at) +
-                            ": a loop that waits for a thread is an await, one that tries again says that a round was "
-                            "in vain",
-                        true);
+            set_failure("more than " + std::to_string(how_.most_events) +
+                            " events in an execution: a loop that waits for a thread is an await, one that tries again "
+                            "says that a round was in vain; the last",
+                        &t->at, true);
             return;
         }
         if (!extend(*t)) return;
@@ -212,9 +211,23 @@ void explorer::execute() {
     }
 }
 
-void explorer::run_main() {
-    arena::current = max_threads;
+/// Runs scenario code. What it throws must be gone before the thread is abandoned for it.
+template <class Code>
+void explorer::run_code(unsigned arena_index, Code code) {
+    std::string escaped;
+    arena::current = arena_index;
     try {
+        code();
+    } catch (const std::exception& e) {
+        arena::current = arena::none;
+        escaped = std::string{"an exception escaped: "} + e.what();
+    }
+    arena::current = arena::none;
+    if (!escaped.empty()) fail(std::exchange(escaped, {}), nullptr, true);
+}
+
+void explorer::run_main() {
+    run_code(max_threads, [this] {
         const auto scenario = subject_.make();
         scenario->before();
         arena::current = arena::none;
@@ -222,21 +235,12 @@ void explorer::run_main() {
         fiber::suspend();
         arena::current = max_threads;
         scenario->after();
-    } catch (const std::exception& escaped) {
-        fail(std::string{"an exception escaped: "} + escaped.what(), true);
-    }
-    arena::current = arena::none;
+    });
     main_ended_ = true;
 }
 
 void explorer::run_thread(unsigned index) {
-    arena::current = index;
-    try {
-        threads_[index].body();
-    } catch (const std::exception& escaped) {
-        fail(std::string{"an exception escaped: "} + escaped.what(), true);
-    }
-    arena::current = arena::none;
+    run_code(index, [this, index] { threads_[index].body(); });
     threads_[index].is = state::ended;
 }
 
@@ -294,9 +298,7 @@ answer explorer::perform(const request& wanted) {
             continue;
         }
         if (e.what != kind_of(wanted.what) || e.location != wanted.location || e.operation != rmw_of(wanted.what))
-            fail("the same choices lead to another operation at " + place_of(wanted.at) +
-                     ": the scenario is not deterministic",
-                 true);
+            fail("the scenario is not deterministic: the same choices lead to another operation", &wanted.at, true);
         if (e.source != initial) {
             const event& source = graph_.events[e.source];
             me.other = e.what == kind::join ? static_cast<unsigned>(e.value) : source.thread;
@@ -389,7 +391,7 @@ explorer::thread* explorer::next() {
     if (script_ && script_->next < script_->steps.size()) {
         const unsigned index = script_->steps[script_->next].first;
         if (index < max_threads && threads_[index].is == state::wants) return &threads_[index];
-        set_failure("the token is of another program", true);
+        set_failure("the token is of another program", nullptr, true);
         return nullptr;
     }
     thread* best = nullptr;
@@ -419,7 +421,7 @@ bool explorer::extend(thread& t) {
             const auto* const id = std::find(taken.begin(), taken.end(), false);
             if (id == taken.end()) {
                 set_failure("threads at one time: expected at most " + std::to_string(max_threads) + ", found one more",
-                            true);
+                            nullptr, true);
                 return false;
             }
             e.value = static_cast<std::uint64_t>(id - taken.begin());
@@ -620,7 +622,7 @@ void explorer::conclude() {
         waiting += (waiting.empty() ? "" : ", ") + std::string{"thread "} + std::to_string(i) + " at " + place_of(t.at);
     }
     if (!all_ended) {
-        if (all_hopeless) set_failure("waits for ever: " + waiting, false);
+        if (all_hopeless) set_failure("waits for ever: " + waiting, nullptr, false);
         ++totals_.blocked;
         return;
     }
@@ -667,7 +669,7 @@ answer explorer::perform_alone(const request& wanted) {
         e.value = choose_alone(phase_ == model::phase::before ? &graph::before : &graph::after,
                                static_cast<unsigned>(wanted.operand));
     } else if (e.what == kind::spawn || e.what == kind::join) {
-        fail("threads are started and joined by threads only, at " + place_of(wanted.at), true);
+        fail("threads are started and joined by threads only", &wanted.at, true);
     } else if (e.what != kind::fence) {
         use(wanted.location, wanted.at);
         std::uint64_t& value = words_[wanted.location].value;
@@ -675,7 +677,7 @@ answer explorer::perform_alone(const request& wanted) {
             value = e.value;
         } else {
             e.value = value;
-            if (e.waits && !(*wanted.awaited)(value)) fail("waits for ever at " + place_of(wanted.at));
+            if (e.waits && !(*wanted.awaited)(value)) fail("waits for ever", &wanted.at);
             e.succeeds = e.operation != rmw::none && (e.operation != rmw::compare_exchange || e.value == e.operand);
             if (e.operation == rmw::compare_exchange) e.order = e.succeeds ? e.success_order : e.failure_order;
             if (e.succeeds) value = result_of(e);
@@ -703,7 +705,7 @@ std::uint16_t explorer::begin_location(const void* object, std::uint64_t value) 
         if (words_.size() == most_locations)
             fail(
                 "atomic objects of a scenario: expected at most " + std::to_string(most_locations) + ", found one more",
-                true);
+                nullptr, true);
         numbers.push_back(static_cast<std::uint16_t>(words_.size()));
         words_.emplace_back();
     }
@@ -729,12 +731,12 @@ void explorer::end_location(std::uint16_t number) {
 /// A use of an atomic object is a race with its beginning and its end.
 void explorer::use(std::uint16_t number, const std::source_location& at) {
     word& used = words_[number];
-    if (!used.alive) fail("used after its end at " + place_of(at));
+    if (!used.alive) fail("used after its end", &at);
     if (phase_ != model::phase::threads) return;
     const thread& me = threads_[current_];
     const auto creator = static_cast<unsigned>(used.begun_by);
     if (used.begun_at != always && creator != current_ && used.begun_at >= known_to(me).count[creator])
-        fail("used while it is being made at " + place_of(at));
+        fail("used while it is being made", &at);
     used.used_at[current_] = me.position;
 }
 
@@ -775,11 +777,11 @@ model::round explorer::begin_round() const {
 }
 
 void explorer::in_vain(model::round& failed, const std::source_location& at) {
-    if (phase_ != model::phase::threads) fail("waits for ever at " + place_of(at));
+    if (phase_ != model::phase::threads) fail("waits for ever", &at);
     const arena::paused engine_code;
     thread& me = threads_[current_];
     if (me.effects != failed.effects)
-        fail("a round that is in vain has no effect: this one stored something, at " + place_of(at), true);
+        fail("a round that is in vain has no effect: this one stored something", &at, true);
     if (!how_.prune_vain_rounds) {
         failed = begin_round();
         return;
@@ -794,16 +796,22 @@ void explorer::make_mortal(std::jmp_buf* last_breath) {
     if (phase_ == model::phase::threads) threads_[current_].deathbed = last_breath;
 }
 
-void explorer::set_failure(const std::string& why, bool broken) {
+void explorer::set_failure(const std::string& why, const std::source_location* at, bool broken) {
     if (failed_) return;
     failed_ = true;
     broken_ = broken;
-    why_ = why;
+    why_ = why;  // copied: the argument may lie in a simulated thread's memory
+    if (at != nullptr) why_ += " at " + place_of(*at);
 }
 
-void explorer::fail(const std::string& why, bool broken) {
-    arena::current = arena::none;  // this thread does not come back
-    set_failure(why, broken);
+// The thread does not come back, so nothing that owns memory may be left on its stack.
+void explorer::fail(std::string why, const std::source_location* at, bool broken) {
+    arena::current = arena::none;
+    set_failure(why, at, broken);
+    {
+        std::string gone;
+        gone.swap(why);
+    }
     for (;;) fiber::suspend();
 }
 
@@ -939,6 +947,6 @@ unsigned spawn(const std::function<void()>& body, const std::source_location& at
 void join(unsigned thread, const std::source_location& at) {
     perform({.what = action::join, .operand = thread, .at = at});
 }
-void fail(const std::string& why) { explorer::running().fail(why); }
+void fail(std::string why) { explorer::running().fail(std::move(why)); }
 
 }  // namespace shm::explore

@@ -78,7 +78,7 @@ public:
     void in_vain(model::round& failed, const std::source_location& at);
     [[nodiscard]] bool spurious_failures() const { return how_.spurious_failures; }
     void make_mortal(std::jmp_buf* last_breath);
-    [[noreturn]] void fail(const std::string& why, bool broken = false);
+    [[noreturn]] void fail(std::string why, const std::source_location* at = nullptr, bool broken = false);
     [[nodiscard]] static explorer& running();
 
 private:
@@ -117,9 +117,11 @@ private:
     };
     struct script;
 
-    void set_failure(const std::string& why, bool broken);
+    void set_failure(const std::string& why, const std::source_location* at, bool broken);
     void begin();
     void execute();
+    template <class Code>
+    void run_code(unsigned arena_index, Code code);
     void run_main();
     void run_thread(unsigned index);
     void start(unsigned index);

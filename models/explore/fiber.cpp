@@ -5,6 +5,7 @@
 #include <boost/context/detail/fcontext.hpp>
 #include <explore/fiber.hpp>
 #include <new>
+#include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SHM_ASAN 1
@@ -52,31 +53,49 @@ std::size_t page() {
     return bytes;
 }
 
+/// Of fibers that are gone; searches are many, and short.
+std::vector<std::byte*>& spare_stacks() {
+    static auto& stacks = *new std::vector<std::byte*>;  // for as long as the process, as fibers may be
+    return stacks;
+}
+
+/// With a page below it that nobody may touch.
+std::byte* new_stack() {
+    auto& spare = spare_stacks();
+    if (!spare.empty()) {
+        std::byte* const stack = spare.back();
+        spare.pop_back();
+        return stack;
+    }
+    void* const pages =
+        mmap(nullptr, stack_bytes + page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pages == MAP_FAILED || mprotect(pages, page(), PROT_NONE) != 0) throw std::bad_alloc{};
+    return static_cast<std::byte*>(pages);
+}
+
 }  // namespace
 
 fiber::~fiber() {
-    if (stack_ != nullptr) munmap(stack_, stack_bytes + page());
+    if (stack_ != nullptr) spare_stacks().push_back(stack_);
 #ifdef SHM_TSAN
     if (tsan_fiber_ != nullptr) __tsan_destroy_fiber(tsan_fiber_);
 #endif
 }
 
 void fiber::start(body run, unsigned index) {
-    if (stack_ == nullptr) {
-        void* const pages = mmap(nullptr, stack_bytes + page(), PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (pages == MAP_FAILED || mprotect(pages, page(), PROT_NONE) != 0) throw std::bad_alloc{};
-        stack_ = static_cast<std::byte*>(pages);
-    }
+    if (stack_ == nullptr) stack_ = new_stack();
     run_ = run;
     index_ = index;
 #ifdef SHM_ASAN
-    __asan_unpoison_memory_region(stack_ + page(), stack_bytes);  // what an abandoned life had left there
+    if (!ended_) __asan_unpoison_memory_region(stack_ + page(), stack_bytes);  // what an abandoned life has left there
 #endif
 #ifdef SHM_TSAN
-    if (tsan_fiber_ != nullptr) __tsan_destroy_fiber(tsan_fiber_);
-    tsan_fiber_ = __tsan_create_fiber(0);
+    if (!ended_) {  // calls that an abandoned life has not returned from are still on its books
+        if (tsan_fiber_ != nullptr) __tsan_destroy_fiber(tsan_fiber_);
+        tsan_fiber_ = __tsan_create_fiber(0);
+    }
 #endif
+    ended_ = false;
     context_ = context::make_fcontext(stack_ + page() + stack_bytes, stack_bytes, [](context::transfer_t from) {
         resumer = from.fctx;
         enter(*static_cast<fiber*>(from.data));
@@ -88,6 +107,7 @@ void fiber::enter(fiber& self) {
     __sanitizer_finish_switch_fiber(nullptr, &resumer_stack, &resumer_stack_bytes);
 #endif
     self.run_(self.index_);
+    self.ended_ = true;
     for (;;) suspend();
 }
 

@@ -31,6 +31,7 @@ private:
     void* context_ = nullptr;
     body run_ = nullptr;
     unsigned index_ = 0;
+    bool ended_ = false;
     [[maybe_unused]] void* tsan_fiber_ = nullptr;
 };
 
