@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Plants each mistake of models/mistakes/ in a copy of the tree and names the scenario that finds it. A mistake that no
-# scenario finds, a patch that does not apply and one that does not compile are failures.
+# Plants each mistake of models/mistakes/ in a copy of the tree and names the scenario that finds it, or else the generated
+# client. A mistake that nothing finds, a patch that does not apply and one that does not compile are failures.
 # usage: ci/mutants.sh [part of a patch's name]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,12 +26,23 @@ prepare() {
     # As written everything has to pass, or whatever is planted would seem to be found.
     (
         cd "$tree" && cmake --preset model-check --log-level=WARNING &&
-            cmake --build --preset model-check --target model-check && build/model-check/models/model-check --no-orders
+            cmake --build --preset model-check --target model-check clients-check &&
+            build/model-check/models/model-check --no-orders && build/model-check/models/clients-check
     ) >"$work/tree$1.log" 2>&1 || {
         echo "mutants: the tree does not pass as it is:" >&2
         cat "$work/tree$1.log" >&2
         return 1
     }
+}
+
+# client_that_finds TREE LOG: what became of a mistake that no scenario finds.
+client_that_finds() {
+    cmake --build "$1/build/model-check" --target clients-check >>"$2" 2>&1 || {
+        echo "DOES NOT COMPILE"
+        return
+    }
+    "$1/build/model-check/models/clients-check" --gtest_filter='clients_of.*' >>"$2" 2>&1 || true
+    awk -F, '/, client [0-9]+ of seed/ { print "found by" $2; found = 1; exit } END { if (!found) print "SURVIVED" }' "$2"
 }
 
 # try TREE PATCH: says what became of the mistake, in the patch's result file too.
@@ -49,7 +60,7 @@ try() {
             "$tree/build/model-check/models/model-check" --no-orders --gtest_fail_fast >>"$work/$name.log" 2>&1 || true
             verdict=$(awk '$NF == "FAIL" && NF > 3 { print "found by " $1 " (" $3 ")"; exit }
                            $NF == "INCOMPLETE" && NF > 3 { print "INCOMPLETE: " $1; exit }' "$work/$name.log")
-            verdict=${verdict:-SURVIVED}
+            verdict=${verdict:-$(client_that_finds "$tree" "$work/$name.log")}
         fi
         "${apply[@]}" --reverse <"$patch" >>"$work/$name.log" 2>&1
     fi

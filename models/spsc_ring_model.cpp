@@ -7,6 +7,7 @@
 
 #include <scenario.hpp>
 #include <shm/spsc_ring.hpp>
+#include <spsc_ring_memory.hpp>
 
 namespace shm {
 inline namespace v1 {
@@ -25,36 +26,12 @@ namespace {
 
 using enum std::memory_order;
 
-constexpr peer_id writer{1, 1}, reader{2, 1}, successor{3, 1};
-
-/// The bytes of a ring, as typed objects with names for the traces. There may be more slots than the ring uses.
-template <class Ring, std::size_t Slots>
-struct memory {
-    typename Ring::header header;
-    std::array<typename Ring::slot, Slots> slots;
-
-    memory() {
-        name(&header.published, "published");
-        name(&header.consumed, "consumed");
-        name(&header.capacity, "capacity");
-        name(&header.state, "state");
-        name(&header.magic, "magic");
-        name(&header.layout_version, "layout_version");
-        name(&header.element_size, "element_size");
-        name(&header.element_alignment, "element_alignment");
-        name(&header.reported_corrupt, "reported_corrupt");
-        name(&header.layout_hash, "layout_hash");
-        name(&header.producer_claim, "producer_claim");
-        name(&header.consumer_claim, "consumer_claim");
-        for (std::size_t i = 0; i < Slots; ++i) name(&slots[i], "slot[" + std::to_string(i) + "]");
-    }
-    region bytes() { return {this, sizeof *this}; }
-};
+constexpr peer_id successor{3, 1};
 
 /// A ring with both of its roles held.
 template <class Ring, std::size_t Capacity, std::size_t Slots = Capacity>
 struct ring_and_ends {
-    memory<Ring, Slots> shared;
+    ring_memory<Ring, Slots> shared;
     std::optional<typename Ring::producer> producer;
     std::optional<typename Ring::consumer> consumer;
 
@@ -131,7 +108,7 @@ struct attach_while_created {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "who can attach finds a whole ring; who cannot is told that it is not ready";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 1> shared;
+    ring_memory<ring, 1> shared;
     int pushed = 0, popped = 0;
 
     void before() {}
@@ -161,7 +138,7 @@ struct created_twice {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "of two creators exactly one makes the ring";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 1> shared;
+    ring_memory<ring, 1> shared;
     std::array<bool, 2> made{};
 
     void before() {}
@@ -257,7 +234,7 @@ struct producer_reattaches {
     static constexpr unsigned threads = 3;
     static constexpr const char* holds = "a new producer goes on where the last one stopped";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 2> shared;
+    ring_memory<ring, 2> shared;
     std::optional<typename ring::producer> first;
     std::optional<typename ring::consumer> consumer;
     std::array<int, 3> pushed{};  // by each producer: 1, 1 + 2 or 2 when the other had none
@@ -295,7 +272,7 @@ struct consumer_reattaches {
     static constexpr unsigned threads = 3;
     static constexpr const char* holds = "a new consumer goes on where the last one stopped";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 1> shared;
+    ring_memory<ring, 1> shared;
     std::optional<typename ring::producer> producer;
     std::optional<typename ring::consumer> first;
     int pushed = 0;
@@ -363,7 +340,7 @@ struct claimed_twice {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "of two that claim a role exactly one gets it, and the other learns from whom";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 2> shared;
+    ring_memory<ring, 2> shared;
     std::array<std::optional<typename ring::producer>, 2> producer;
 
     void before() { ring::create(shared.bytes(), 2).value(); }
@@ -387,7 +364,7 @@ struct recovered_twice {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "of two that take over from one dead peer exactly one does";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 2> shared;
+    ring_memory<ring, 2> shared;
     std::array<std::optional<typename ring::producer>, 2> taken;
 
     void before() {
@@ -418,7 +395,7 @@ struct late_resignation {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "who was taken for dead does not throw out its successor";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 1> shared;
+    ring_memory<ring, 1> shared;
     std::optional<typename ring::producer> first, second;
 
     void before() { first.emplace(ring::create(shared.bytes(), 1)->claim_producer(writer).value()); }
@@ -446,7 +423,7 @@ struct producer_taken_over {
     static constexpr const char* holds =
         "whatever instruction a producer dies at, each of its items arrives whole or not";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 2> shared;
+    ring_memory<ring, 2> shared;
     typename A::template atomic<bool> ended{false};
     std::optional<typename ring::consumer> consumer;
     int popped = 0;
@@ -492,7 +469,7 @@ struct consumer_taken_over {
     static constexpr const char* holds =
         "whatever instruction a consumer dies at, its successor sees the first item not popped";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 2> shared;
+    ring_memory<ring, 2> shared;
     typename A::template atomic<bool> ended{false};
     std::optional<typename ring::producer> producer;
     int pushed = 0, popped = 0;
@@ -562,7 +539,7 @@ struct hostile_consumer {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "a nonsense consumed position latches corrupt, and no slot is reused for it";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 4> shared;
+    ring_memory<ring, 4> shared;
     std::optional<typename ring::producer> producer;
 
     void before() {
@@ -680,7 +657,7 @@ struct hostile_producer {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds = "a nonsense published position latches corrupt, and nothing more is popped";
     using ring = spsc_ring<int, std::uint64_t, A>;
-    memory<ring, 4> shared;
+    ring_memory<ring, 4> shared;
     std::optional<typename ring::consumer> consumer;
 
     void before() {
@@ -711,7 +688,7 @@ template <class A, form Form, std::size_t Capacity, int Items>
 struct raw_transfer {
     static constexpr unsigned threads = 2;
     using ring = spsc_ring_raw<int, std::uint64_t, A>;
-    memory<ring, Capacity> shared;
+    ring_memory<ring, Capacity> shared;
     int pushed = 0, popped = 0;
 
     void before() { ring::create(shared.header, shared.slots).value(); }

@@ -7,7 +7,6 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -21,6 +20,7 @@
 
 #include <shm/spsc_ring.hpp>
 
+#include "../models/spsc_ring_reference.hpp"
 #include "guarded_bytes.hpp"
 #include "test_items.hpp"
 
@@ -30,6 +30,10 @@ using shm::peer_id;
 using shm::push_result;
 using shm::spsc_ring;
 using shm::spsc_ring_raw;
+using shm::model::perform;
+using shm::model::ring_answer;
+using shm::model::ring_call;
+using shm::model::ring_reference;
 
 constexpr std::size_t header_bytes = 192;
 constexpr std::size_t published_offset = 0;
@@ -266,147 +270,43 @@ INSTANTIATE_TEST_SUITE_P(, each_kind, testing::ValuesIn(kinds),
                          [](const auto& test) { return std::string{test.param.name}; });
 void PrintTo(const kind& printed, std::ostream* out) { *out << printed.name; }
 
-/// The obvious reference: a deque that knows its capacity.
-struct reference {
-    std::deque<std::uint64_t> seeds;
-    std::uint64_t published;
-    std::uint64_t consumed;
-    std::uint32_t capacity;
-    int position_bits;
+using call = rc::state::Command<ring_reference, any_ring>;
 
-    [[nodiscard]] std::size_t free() const { return capacity - seeds.size(); }
-    [[nodiscard]] std::size_t reservable(std::size_t count) const {
-        return std::min<std::size_t>({count, free(), capacity - published % capacity});
+struct any_call : call {
+    ring_call made;
+    explicit any_call(const ring_reference& state)
+        : made{static_cast<ring_call::kind>(*rc::gen::resize(
+                   rc::kNominalSize, rc::gen::inRange<int>(ring_call::try_push, ring_call::is_empty_approx + 1))),
+               *rc::gen::arbitrary<std::uint64_t>(), any_count(state), any_count(state)} {}
+    void apply(ring_reference& state) const override { (void)perform(made, state); }
+    void run(const ring_reference& state, any_ring& ring) const override {
+        ring_reference now = state;
+        ring_answer expected = perform(made, now);
+        if (made.gives_items())
+            for (std::uint64_t& item : expected) item = ring.fingerprint(item);
+        RC_ASSERT(perform(made, ring) == expected);
     }
-    [[nodiscard]] std::size_t peekable(std::size_t count) const {
-        return std::min<std::size_t>({count, seeds.size(), capacity - consumed % capacity});
-    }
-    [[nodiscard]] std::vector<std::uint64_t> oldest(std::size_t count, const any_ring& ring) const {
-        std::vector<std::uint64_t> fingerprints;
-        for (std::size_t i = 0; i < std::min(count, seeds.size()); ++i)
-            fingerprints.push_back(ring.fingerprint(seeds[i]));
-        return fingerprints;
-    }
-    void push(std::uint64_t first_seed, std::size_t count) {
-        count = std::min(count, free());
-        for (std::size_t i = 0; i < count; ++i) seeds.push_back(first_seed + i);
-        published += count;
-    }
-    void pop(std::size_t count) {
-        count = std::min(count, seeds.size());
-        seeds.erase(seeds.begin(), seeds.begin() + static_cast<std::ptrdiff_t>(count));
-        consumed += count;
-    }
-};
+    void show(std::ostream& out) const override { out << made; }
 
-using call = rc::state::Command<reference, any_ring>;
-
-std::uint64_t any_seed() { return *rc::gen::arbitrary<std::uint64_t>(); }
-std::size_t any_count(const reference& state) { return *rc::gen::inRange<std::size_t>(0, state.capacity + 3); }
-
-struct try_push : call {
-    std::uint64_t seed = any_seed();
-    void apply(reference& state) const override { state.push(seed, 1); }
-    void run(const reference& state, any_ring& ring) const override {
-        RC_ASSERT(ring.try_push(seed) == (state.free() == 0 ? shm::ring_full : push_result::pushed));
+private:
+    static std::size_t any_count(const ring_reference& state) {
+        return *rc::gen::inRange<std::size_t>(0, state.capacity + 3);
     }
-    void show(std::ostream& out) const override { out << "try_push(" << seed << ")"; }
-};
-
-struct try_push_n : call {
-    std::uint64_t seed = any_seed();
-    std::size_t count;
-    explicit try_push_n(const reference& state) : count{any_count(state)} {}
-    void apply(reference& state) const override { state.push(seed, count); }
-    void run(const reference& state, any_ring& ring) const override {
-        RC_ASSERT(ring.try_push_n(seed, count) == std::min(count, state.free()));
-    }
-    void show(std::ostream& out) const override { out << "try_push_n(" << count << " from " << seed << ")"; }
-};
-
-struct reserve_commit : call {
-    std::uint64_t seed = any_seed();
-    std::size_t count;
-    std::size_t most;
-    explicit reserve_commit(const reference& state) : count{any_count(state)}, most{any_count(state)} {}
-    void apply(reference& state) const override { state.push(seed, std::min(most, state.reservable(count))); }
-    void run(const reference& state, any_ring& ring) const override {
-        const std::size_t reserved = ring.reserve_and_fill(seed, count);
-        RC_ASSERT(reserved == state.reservable(count));
-        ring.commit(std::min(most, reserved));
-    }
-    void show(std::ostream& out) const override {
-        out << "reserve(" << count << ") from " << seed << ", commit(at most " << most << ")";
-    }
-};
-
-struct try_pop : call {
-    void apply(reference& state) const override { state.pop(1); }
-    void run(const reference& state, any_ring& ring) const override {
-        const auto item = ring.try_pop();
-        RC_ASSERT(item.has_value() == !state.seeds.empty());
-        if (item) RC_ASSERT(*item == ring.fingerprint(state.seeds.front()));
-    }
-    void show(std::ostream& out) const override { out << "try_pop()"; }
-};
-
-struct try_pop_n : call {
-    std::size_t count;
-    explicit try_pop_n(const reference& state) : count{any_count(state)} {}
-    void apply(reference& state) const override { state.pop(count); }
-    void run(const reference& state, any_ring& ring) const override {
-        RC_ASSERT(ring.try_pop_n(count) == state.oldest(count, ring));
-    }
-    void show(std::ostream& out) const override { out << "try_pop_n(" << count << ")"; }
-};
-
-struct peek_consume : call {
-    std::size_t count;
-    std::size_t most;
-    explicit peek_consume(const reference& state) : count{any_count(state)}, most{any_count(state)} {}
-    void apply(reference& state) const override { state.pop(std::min(most, state.peekable(count))); }
-    void run(const reference& state, any_ring& ring) const override {
-        RC_ASSERT(ring.peek(count) == state.oldest(state.peekable(count), ring));
-        ring.consume(std::min(most, state.peekable(count)));
-    }
-    void show(std::ostream& out) const override { out << "peek(" << count << "), consume(at most " << most << ")"; }
-};
-
-// Each of these looks at the peer's position at another moment, so none stands for another.
-struct ask_producer : call {
-    bool only_whether = *rc::gen::arbitrary<bool>();
-    void run(const reference& state, any_ring& ring) const override {
-        if (only_whether)
-            RC_ASSERT(ring.is_full() == (state.free() == 0));
-        else
-            RC_ASSERT(ring.available_capacity() == state.free());
-    }
-    void show(std::ostream& out) const override { out << (only_whether ? "is_full()" : "available_capacity()"); }
-};
-
-struct ask_consumer : call {
-    bool only_whether = *rc::gen::arbitrary<bool>();
-    void run(const reference& state, any_ring& ring) const override {
-        if (only_whether)
-            RC_ASSERT(ring.is_empty() == state.seeds.empty());
-        else
-            RC_ASSERT(ring.size() == state.seeds.size());
-    }
-    void show(std::ostream& out) const override { out << (only_whether ? "is_empty()" : "size()"); }
 };
 
 struct observe : call {
-    void run(const reference& state, any_ring& ring) const override {
+    void run(const ring_reference& state, any_ring& ring) const override {
+        const int bits = each_kind::GetParam().position_bits;
         const shm::ring_status seen = ring.status();
-        RC_ASSERT(seen.published == position(state.published, state.position_bits));
-        RC_ASSERT(seen.consumed == position(state.consumed, state.position_bits));
+        RC_ASSERT(seen.published == position(state.published, bits));
+        RC_ASSERT(seen.consumed == position(state.consumed, bits));
         RC_ASSERT(seen.capacity == state.capacity);
-        RC_ASSERT(seen.size == state.seeds.size());
+        RC_ASSERT(seen.size == state.items.size());
         RC_ASSERT(seen.producer == ring.producer_peer());
         RC_ASSERT(seen.consumer == ring.consumer_peer());
         RC_ASSERT(!seen.reported_corrupt);
-        RC_ASSERT(ring.size_approx() == state.seeds.size());
-        RC_ASSERT(ring.is_empty_approx() == state.seeds.empty());
+        RC_ASSERT(ring.size_approx() == state.items.size());
+        RC_ASSERT(ring.is_empty_approx() == state.items.empty());
         for (const std::uint32_t capacity : ring.capacities()) RC_ASSERT(capacity == state.capacity);
         RC_ASSERT(!ring.producer_corrupt());
         RC_ASSERT(!ring.consumer_corrupt());
@@ -417,7 +317,7 @@ struct observe : call {
 
 struct hand_on : call {
     bool producer = *rc::gen::arbitrary<bool>();
-    void run(const reference&, any_ring& ring) const override {
+    void run(const ring_reference&, any_ring& ring) const override {
         if (producer)
             ring.hand_on_producer();
         else
@@ -432,10 +332,8 @@ TEST_P(each_kind, does_in_any_sequence_of_calls_what_a_deque_does) {
     EXPECT_TRUE(rc::check([] {
         const auto [capacity, first] = any_choice();
         const auto ring = GetParam().make(capacity, first);
-        rc::state::check(
-            reference{{}, first, first, capacity, GetParam().position_bits}, *ring,
-            rc::state::gen::execOneOfWithArgs<try_push, try_push_n, reserve_commit, try_pop, try_pop_n, peek_consume,
-                                              ask_producer, ask_consumer, observe, hand_on>());
+        rc::state::check(ring_reference{.capacity = capacity, .published = first, .consumed = first}, *ring,
+                         rc::state::gen::execOneOfWithArgs<any_call, any_call, any_call, any_call, observe, hand_on>());
         RC_ASSERT(ring->untouched());
     }));
 }

@@ -68,6 +68,9 @@ public:
     /// Called with each complete execution's graph; for tests.
     std::function<void(const graph&)> on_complete;
 
+    /// How many events the running thread has had in this execution.
+    [[nodiscard]] std::int16_t position() const { return threads_[current_].position; }
+
     // What the layer asks for.
     answer perform(const request& wanted);
     std::uint16_t begin_location(const void* object, std::uint64_t value);

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <clients/clients.hpp>
+#include <search.hpp>
+#include <trace.hpp>
+
+namespace shm::model {
+
+std::string text_of(const failed_client& failed) {
+    std::vector<std::size_t> widths;
+    for (unsigned lane = 0; lane < failed.lanes.size(); ++lane) {
+        widths.push_back(failed.lanes[lane].size());
+        for (const auto& [thread, call] : failed.calls)
+            if (thread == lane) widths.back() = std::max(widths.back(), call.size());
+    }
+    std::string text = failed.title + "\n\n";
+    const auto row = [&](const std::string& number, auto cell, const std::string& remark) {
+        std::string line = fmt::format("{:>5}", number);
+        for (unsigned lane = 0; lane < failed.lanes.size(); ++lane)
+            line += fmt::format("  {:<{}}", cell(lane), widths[lane]);
+        line += remark;
+        text += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
+    };
+
+    bool begun = false;
+    for (std::size_t i = 0; i < failed.calls.size(); ++i) {
+        const auto& [thread, call] = failed.calls[i];
+        if (thread == alone) {
+            text += fmt::format("{:>5}  {}: {}\n", i + 1, begun ? "after" : "before", call);
+            continue;
+        }
+        if (!std::exchange(begun, true)) row("", [&](unsigned lane) { return failed.lanes[lane]; }, "");
+        std::string remark;
+        for (std::size_t other = 0; other < failed.calls.size(); ++other) {
+            const unsigned by = failed.calls[other].first;
+            if ((failed.after[i] & bit(other)) != 0 && by != thread && by != alone)
+                remark += fmt::format("{}{}", remark.empty() ? "  after " : ", ", other + 1);
+        }
+        row(std::to_string(i + 1), [&](unsigned lane) { return lane == thread ? call : ""; }, remark);
+    }
+    return text + "       " + failed.why + '\n';
+}
+
+std::string trace_of(const std::string& family, const explore::program& program, const std::string& token,
+                     const std::string& why) {
+    const entry scenario{family,
+                         family + " client",
+                         form::tries,
+                         program.threads,
+                         "each thread has an order of the calls that explains what it was told",
+                         false,
+                         {program.make}};
+    recording execution;
+    outcome ended = explore_engine().replay(scenario, {}, token, execution);
+    ended.why = why;
+    return trace_of(scenario, execution, ended) + "its choices: " + token + '\n';
+}
+
+}  // namespace shm::model

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Runs generated clients of each primitive that has joined; and, before that, checks the judge: what it must accept, what it
+// must refuse, and that it finds what is planted.
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <clients/clients.hpp>
+#include <cstdio>
+#include <random>
+#include <spsc_ring_reference.hpp>
+
+#include <shm/explore_atomics.hpp>
+
+namespace shm::model {
+namespace {
+
+// The judge, on histories by hand.
+
+constexpr bits everybody = ~bits{0};
+using ring_history = history<ring_call>;
+
+bool linearizable(const ring_reference& start, const ring_history& judged) {
+    return order_search<ring_reference>{judged, everybody}.finds_one_from(start);
+}
+constexpr std::uint64_t pushed = static_cast<std::uint64_t>(push_result::pushed);
+constexpr std::uint64_t full = static_cast<std::uint64_t>(push_result::full);
+constexpr ring_call push_1{ring_call::try_push, 1}, push_2{ring_call::try_push, 2}, push_3{ring_call::try_push, 3};
+constexpr ring_call pop{ring_call::try_pop}, size{ring_call::size}, room{ring_call::available_capacity};
+constexpr ring_call both{ring_call::try_push_n, 1, 2}, look{ring_call::size_approx};
+const ring_reference empty_ring{2};
+
+TEST(judge, calls_at_the_same_time_come_in_any_order) {
+    EXPECT_TRUE(linearizable(empty_ring, {{0, push_1, {pushed}}, {1, pop, {1}}}));
+    EXPECT_TRUE(linearizable(empty_ring, {{0, push_1, {pushed}}, {1, pop, {}}}));
+    EXPECT_TRUE(linearizable(empty_ring, {{0, both, {2}}, {1, size, {2}}}));
+    EXPECT_TRUE(linearizable(empty_ring, {{0, push_1, {pushed}}, {1, size, {0}}, {1, pop, {1}, 0b10}}));
+}
+
+TEST(judge, a_sequentially_consistent_history_need_not_be_linearizable) {
+    EXPECT_FALSE(linearizable(empty_ring, {{0, push_1, {pushed}}, {1, pop, {}, 0b1}}));
+    EXPECT_FALSE(linearizable(empty_ring, {{0, push_1, {pushed}}, {1, size, {0}, 0b1}}));
+    EXPECT_FALSE(linearizable(empty_ring, {{0, push_1, {pushed}, 0b10}, {1, pop, {1}}}));
+}
+
+TEST(judge, no_order_makes_up_for_a_wrong_answer) {
+    EXPECT_FALSE(linearizable(empty_ring, {{1, pop, {1}}})) << "out of nothing";
+    EXPECT_FALSE(linearizable(empty_ring, {{0, push_1, {pushed}}, {1, pop, {2}}})) << "another item";
+    EXPECT_FALSE(linearizable(empty_ring, {{0, push_1, {pushed}}, {1, pop, {1}}, {1, pop, {1}, 0b10}})) << "twice";
+    EXPECT_FALSE(linearizable(empty_ring, {{0, push_1, {pushed}}, {0, push_2, {pushed}, 0b1}, {1, pop, {2}}}))
+        << "out of turn";
+    EXPECT_FALSE(linearizable(empty_ring, {{0, push_1, {full}}})) << "refused for no reason";
+    EXPECT_FALSE(linearizable(empty_ring, {{0, both, {2}}, {1, size, {1}}})) << "half a batch";
+    EXPECT_FALSE(linearizable(empty_ring, {{0, push_1, {pushed}}, {alone, pop, {}, 0b1}})) << "lost";
+}
+
+unsigned misled_in(const ring_history& judged) { return misled(empty_ring, judged, 3); }
+
+/// Two items' room, one taken: the producer has not heard of the pop, nor the consumer of the push. No order has both, and
+/// acquire and release promise no more: such is any ring without sequentially consistent fences.
+TEST(judge, refusals_may_be_late) {
+    const ring_history late{{alone, push_1, {pushed}},
+                            {0, push_2, {pushed}, 0b1},
+                            {0, push_3, {full}, 0b11},
+                            {1, pop, {1}, 0b1},
+                            {1, pop, {}, 0b1001}};
+    EXPECT_FALSE(linearizable(empty_ring, late));
+    EXPECT_EQ(misled_in(late), alone);
+}
+
+TEST(judge, each_thread_has_an_order_of_its_own_and_not_more) {
+    EXPECT_EQ(misled_in({{0, push_1, {pushed}}, {1, size, {1}}, {1, pop, {}, 0b10}}), 1U) << "counts what is not there";
+    EXPECT_EQ(misled_in({{0, push_1, {pushed}}, {1, pop, {}, 0b1}}), 1U) << "has heard of it";
+    EXPECT_EQ(misled_in({{0, room, {1}}, {0, push_1, {pushed}, 0b1}}), 0U) << "was never so full";
+    EXPECT_EQ(misled_in({{0, both, {2}}, {1, pop, {2}}}), 0U) << "what others did is exact in every order";
+    EXPECT_EQ(misled_in({{0, both, {2}}, {0, room, {1}, 0b1}, {0, room, {0}, 0b11}, {1, pop, {1}}}), 0U)
+        << "room does not shrink again";
+}
+
+TEST(judge, an_observer_is_told_no_more_than_the_capacity_and_alone_the_truth) {
+    EXPECT_EQ(misled_in({{2, look, {2}}}), alone);
+    EXPECT_EQ(misled_in({{2, look, {3}}}), 2U);
+    EXPECT_NE(misled_in({{alone, look, {1}}}), alone);
+}
+
+/// The same question asked of every permutation.
+bool some_permutation_explains(const ring_reference& start, const ring_history& judged) {
+    std::vector<std::size_t> order(judged.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    do {
+        ring_reference now = start;
+        bits done = 0;
+        const bool explains = std::all_of(order.begin(), order.end(), [&](std::size_t i) {
+            const bool in_turn = (judged[i].after & ~done) == 0;
+            done |= bit(i);
+            return in_turn && now.may_tell(judged[i].made, judged[i].told);
+        });
+        if (explains) return true;
+    } while (std::next_permutation(order.begin(), order.end()));
+    return false;
+}
+
+TEST(judge, agrees_with_every_permutation) {
+    std::mt19937 random{20240521};
+    const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
+    int accepted = 0, refused = 0;
+    for (int i = 0; i < 3000; ++i) {
+        ring_history made;
+        const unsigned calls = 1 + below(6);
+        for (unsigned call = 0; call < calls; ++call) {
+            const bits after = below(3) == 0 ? below(bit(call)) : 0;
+            switch (below(4)) {
+                case 0: made.push_back({1, size, {below(3)}, after}); break;
+                case 1: made.push_back({1, pop, below(2) == 0 ? answer{} : answer{below(calls)}, after}); break;
+                default: made.push_back({0, {ring_call::try_push, call}, {below(6) == 0 ? full : pushed}, after});
+            }
+        }
+        const bool expected = some_permutation_explains(empty_ring, made);
+        ++(expected ? accepted : refused);
+        ASSERT_EQ(linearizable(empty_ring, made), expected) << "history " << i;
+    }
+    EXPECT_GT(accepted, 300);
+    EXPECT_GT(refused, 300);
+}
+
+// The whole of it, on words that are right and wrong.
+
+struct word_call {
+    enum { add, read, meet } what;
+    unsigned thread = 0;
+};
+answer perform(const word_call& call, auto& word) {
+    switch (call.what) {
+        case word_call::add: return {word.add()};
+        case word_call::read: return {word.read(call.thread)};
+        default: word.meet(); return {};
+    }
+}
+struct word_reference {
+    using call = word_call;
+    std::uint64_t value = 0;
+    auto operator<=>(const word_reference&) const = default;
+    std::uint64_t add() { return value++; }
+    [[nodiscard]] std::uint64_t read(unsigned) const { return value; }
+    void meet() {}
+    bool may_tell(const word_call& made, const answer& told) { return perform(made, *this) == told; }
+};
+std::ostream& operator<<(std::ostream& out, const word_reference&) { return out << "a word"; }
+std::ostream& operator<<(std::ostream& out, const word_call& call) {
+    return out << (call.what == word_call::add ? "add()" : call.what == word_call::read ? "read()" : "meet()");
+}
+std::string answer_text(const word_call&, const answer& told) {
+    return told.empty() ? "nothing" : std::to_string(told.front());
+}
+
+enum class word_kind : std::uint8_t { right, loses, remembers, races };
+
+/// Threads also meet, which tells them nothing, but whoever comes later knows what the others had done.
+template <word_kind Kind>
+class word {
+public:
+    static constexpr const char* lanes[] = {"first", "second"};
+    explicit word(const word_reference&) {}
+    std::uint64_t add() {
+        using enum std::memory_order;
+        if (Kind == word_kind::races) plain_.write(0);
+        if (Kind != word_kind::loses) return value_.fetch_add(1, relaxed);
+        const std::uint64_t old = value_.load(relaxed);
+        value_.store(old + 1, relaxed);
+        return old;
+    }
+    std::uint64_t read(unsigned thread) {
+        auto& known = known_[thread];
+        if (!known || Kind != word_kind::remembers) known = value_.load(std::memory_order_relaxed);
+        return *known;
+    }
+    void meet() { meetings_.fetch_add(1, std::memory_order_acq_rel); }
+
+private:
+    explore_atomics::atomic<std::uint64_t> value_, meetings_;
+    explore_atomics::cell<int> plain_;
+    std::array<std::optional<std::uint64_t>, 2> known_;
+};
+
+rc::Gen<client<word_reference>> any_client_of_a_word() {
+    return rc::gen::exec([] {
+        client<word_reference> made;
+        for (unsigned t = 0; t < 2; ++t) {
+            const auto what = rc::gen::element(word_call::add, word_call::read, word_call::meet);
+            auto& calls = made.threads.emplace_back();
+            for (const auto each :
+                 *rc::gen::resize(4, rc::gen::container<std::vector<decltype(word_call::what)>>(what)))
+                calls.push_back({each, t});
+        }
+        made.after = {{word_call::read, 0}};
+        return made;
+    });
+}
+template <word_kind Kind>
+clients_report check_word() {
+    return clients_check<word<Kind>, word_reference>{"word", {}}.run(any_client_of_a_word(), {});
+}
+
+TEST(generated_clients, of_a_word_that_is_right_are_all_explained) {
+    const auto report = check_word<word_kind::right>();
+    EXPECT_EQ(report.failure, "");
+    EXPECT_EQ(report.programs, clients_budget{}.programs);
+    EXPECT_GT(report.executions, 2 * report.programs);
+}
+
+TEST(generated_clients, find_a_lost_addition_and_make_the_client_small) {
+    const auto report = check_word<word_kind::loses>();
+    EXPECT_NE(report.failure.find("    1  add() -> 0\n"
+                                  "    2              add() -> 0\n"
+                                  "    3  after: read() -> 1\n"),
+              std::string::npos)
+        << report.failure;
+}
+
+TEST(generated_clients, find_a_race_and_show_the_calls_that_it_ends) {
+    const auto report = check_word<word_kind::races>();
+    EXPECT_NE(report.failure.find("    1  add() does not return\n"
+                                  "    2                         add() does not return\n"
+                                  "    3  after: read() does not return\n"
+                                  "       data race\n"),
+              std::string::npos)
+        << report.failure;
+}
+
+/// Sequentially consistent, and wrong all the same: whoever has met the other and reads again must see the addition.
+TEST(generated_clients, find_an_answer_that_has_been_overtaken) {
+    const auto report = check_word<word_kind::remembers>();
+    EXPECT_NE(report.failure.find("no order of the calls explains"), std::string::npos) << report.failure;
+}
+
+// The primitives.
+
+clients_budget budget;
+
+class family_test : public testing::Test {
+public:
+    explicit family_test(const clients_family& family) : family_{family} {}
+    void TestBody() override {
+        auto last = std::chrono::steady_clock::now();
+        const clients_report found = family_.check(budget, [&](const clients_report& so_far) {
+            if (std::chrono::steady_clock::now() - last < std::chrono::seconds{5}) return;
+            last = std::chrono::steady_clock::now();
+            std::fprintf(stderr, "%s: %llu clients, %llu executions, %.0f s\n", so_far.family.c_str(),
+                         static_cast<unsigned long long>(so_far.programs),
+                         static_cast<unsigned long long>(so_far.executions), so_far.seconds);
+        });
+        std::printf("%s: %llu clients of seed %llu, %llu calls, %llu executions, %llu histories, %.1f s\n",
+                    found.family.c_str(), static_cast<unsigned long long>(found.programs),
+                    static_cast<unsigned long long>(found.seed), static_cast<unsigned long long>(found.calls),
+                    static_cast<unsigned long long>(found.executions), static_cast<unsigned long long>(found.histories),
+                    found.seconds);
+        if (!found.failure.empty()) ADD_FAILURE() << found.failure;
+        EXPECT_EQ(found.cut_off, 0U) << "clients with more executions than " << budget.most_executions;
+    }
+
+private:
+    const clients_family& family_;
+};
+
+int run(int argc, char** argv) {
+    testing::InitGoogleTest(&argc, argv);
+    CLI::App app{
+        "Exhausts generated clients of each primitive, and judges every execution by the primitive's reference."};
+    app.add_option("--clients", budget.programs, "How many of each")->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_option("--seed", budget.seed, "Other clients")->capture_default_str();
+    CLI11_PARSE(app, argc, argv);
+    for (const clients_family& family : clients_families())
+        testing::RegisterTest("clients_of", family.name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+                              [&family]() -> testing::Test* { return new family_test{family}; });
+    return RUN_ALL_TESTS();
+}
+
+}  // namespace
+}  // namespace shm::model
+
+int main(int argc, char** argv) { return shm::model::run(argc, argv); }

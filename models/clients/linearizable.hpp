@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+// Whether a history of concurrent calls has an order that explains its answers: Wing and Gong's search ("Testing and
+// Verifying Concurrent Objects", 1993), with a memory of what has been tried (Lowe, "Testing for Linearizability", 2017).
+#include <bit>
+#include <cstdint>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace shm::model {
+
+/// What a call was told, as numbers.
+using answer = std::vector<std::uint64_t>;
+
+/// A set of threads or of operations.
+using bits = std::uint32_t;
+inline constexpr std::size_t most_calls = 32;
+[[nodiscard]] constexpr bits bit(std::size_t number) { return bits{1} << number; }
+
+/// In place of a thread: before the threads begin and after they have ended, with nobody else at it.
+inline constexpr unsigned alone = 31;
+
+template <class Call>
+struct operation {
+    unsigned thread;
+    Call made;
+    answer told;
+    bits after = 0;  // the operations of its history that happened before it
+};
+template <class Call>
+using history = std::vector<operation<Call>>;
+
+/// Whether there is an order of all operations, in keeping with what happened before what, in which the reference tells
+/// the threads of `insiders` what they were told. With all of them inside that is linearizability.
+///
+/// An operation of another thread is one that `may_see` lets take place there. A reference without it knows no answers
+/// that may be late, and then everybody is inside.
+template <class Reference>
+class order_search {
+public:
+    order_search(const history<typename Reference::call>& judged, bits insiders)
+        : judged_{judged}, insiders_{insiders | bit(alone)} {}
+
+    [[nodiscard]] bool finds_one_from(const Reference& start) { return extends(start, 0); }
+
+private:
+    bool extends(const Reference& now, bits done) {
+        if (static_cast<std::size_t>(std::popcount(done)) == judged_.size()) return true;
+        if (!tried_.emplace(done, now).second) return false;
+        for (std::size_t i = 0; i < judged_.size(); ++i) {
+            if ((done & bit(i)) != 0 || (judged_[i].after & ~done) != 0) continue;
+            Reference next = now;
+            if (accepts(next, judged_[i]) && extends(next, done | bit(i))) return true;
+        }
+        return false;
+    }
+
+    bool accepts(Reference& now, const operation<typename Reference::call>& next) const {
+        if (next.thread == alone) return perform(next.made, now) == next.told;
+        if constexpr (requires { now.may_see(next.made, next.told); })
+            if ((insiders_ & bit(next.thread)) == 0) return now.may_see(next.made, next.told);
+        return now.may_tell(next.made, next.told);
+    }
+
+    const history<typename Reference::call>& judged_;
+    bits insiders_;
+    std::set<std::pair<bits, Reference>> tried_;
+};
+
+/// A thread whose answers no order explains; `alone` when there is none. Each thread may have an order of its own.
+template <class Reference>
+[[nodiscard]] unsigned misled(const Reference& start, const history<typename Reference::call>& judged,
+                              unsigned threads) {
+    for (unsigned t = 0; t < threads; ++t)
+        if (!order_search<Reference>{judged, bit(t)}.finds_one_from(start)) return t;
+    return alone;
+}
+
+}  // namespace shm::model
