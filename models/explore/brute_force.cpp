@@ -2,18 +2,20 @@
 #include <algorithm>
 #include <explore/brute_force.hpp>
 #include <map>
+#include <utility>
 
 namespace shm::explore {
 namespace {
 
-enum class type : unsigned char { read, write, fence };
+enum class type : unsigned char { read, write, fence, choice };
 
 struct node {
     type what;
-    unsigned thread, index, location, value;
+    unsigned thread, index, location, value;  // of a choice, which
     std::memory_order order;
     int source;  // of a read: the node that it reads from; -1: the initial value
     bool second_half;
+    [[nodiscard]] bool accesses() const { return what == type::read || what == type::write; }
 };
 
 /// A relation as a square of bools: slow and plain.
@@ -63,9 +65,13 @@ square on(std::size_t n, Set set) {
 class enumeration {
 public:
     explicit enumeration(const program_text& program)
-        : program_{program}, next_(program.size()), last_(program.size()), steps_(program.size()) {}
+        : program_{program},
+          next_(program.size()),
+          last_(program.size()),
+          steps_(program.size()),
+          waits_(program.size()) {}
 
-    std::set<std::string> run() {
+    enumerated run() {
         step();
         return std::move(found_);
     }
@@ -75,18 +81,64 @@ private:
         bool ended = true;
         for (unsigned t = 0; t < program_.size(); ++t) {
             const std::size_t was = next_[t];
+            if (waits_[t] != nullptr) continue;
             while (next_[t] < program_[t].size() && program_[t][next_[t]].conditional && last_[t] == 0) ++next_[t];
             if (next_[t] < program_[t].size()) {
                 ended = false;
-                perform(t, program_[t][next_[t]]);
+                next(t, program_[t][next_[t]]);
             }
             next_[t] = was;
         }
-        if (ended && consistent()) found_.insert(name());
+        if (!ended || !consistent()) return;
+        bool all_ended = true, in_vain = true;
+        for (const operation* const waits : waits_) {
+            if (waits == nullptr) continue;
+            all_ended = false;
+            const auto& written = order_[waits->location];
+            in_vain =
+                in_vain && (written.empty() ? 0 : nodes_[static_cast<std::size_t>(written.back())].value) != waits->a;
+        }
+        if (all_ended)
+            found_.graphs.insert(name());
+        else
+            found_.waits_for_ever = found_.waits_for_ever || in_vain;
     }
 
-    void perform(unsigned t, const operation& o) {
+    void choose(unsigned t, unsigned count, auto then_do) {
+        for (unsigned which = 0; which < count; ++which)
+            add(t, {type::choice, t, 0, 0, which, std::memory_order_relaxed, -1, false}, [&] { then_do(which); });
+    }
+
+    void next(unsigned t, const operation& o) {
         ++next_[t];
+        if (o.kind == 'D') {
+            step();
+        } else if (o.kind == 'Q') {
+            choose(t, 2, [&](unsigned fails) { live_or_die(t, o, fails != 0); });
+        } else if (o.kind == 'N') {
+            const unsigned was = last_[t];
+            choose(t, o.a, [&](unsigned which) {
+                last_[t] = which;
+                step();
+            });
+            last_[t] = was;
+        } else {
+            live_or_die(t, o, false);
+        }
+        --next_[t];
+    }
+
+    void live_or_die(unsigned t, const operation& o, bool fails) {
+        if (program_[t].front().kind != 'D') return perform(t, o, fails);
+        choose(t, 2, [&](unsigned dies) {
+            if (dies == 0) return perform(t, o, fails);
+            const std::size_t was = std::exchange(next_[t], program_[t].size());
+            step();
+            next_[t] = was;
+        });
+    }
+
+    void perform(unsigned t, const operation& o, bool fails) {
         if (o.kind == 'F') {
             add(t, {type::fence, t, 0, 0, 0, o.order, -1, false}, [&] { step(); });
         } else if (o.kind == 'W') {
@@ -98,10 +150,11 @@ private:
                                     nodes_[static_cast<std::size_t>(source)].location != o.location))
                     continue;
                 const unsigned value = source < 0 ? 0 : nodes_[static_cast<std::size_t>(source)].value;
+                if (o.kind == 'U' && value != o.a) continue;
                 last_[t] = value;
-                const bool swaps = o.kind == 'A' || o.kind == 'X' || (o.kind == 'C' && value == o.a);
+                const bool swaps = o.kind == 'A' || o.kind == 'X' || (o.compares() && !fails && value == o.a);
                 const unsigned written = o.kind == 'A' ? value + o.a : o.kind == 'X' ? o.a : o.b;
-                const auto order = o.kind == 'C' && !swaps ? o.failure_order() : o.order;
+                const auto order = o.compares() && !swaps ? o.failure_order() : o.order;
                 add(t, {type::read, t, 0, o.location, value, order, source, false}, [&] {
                     if (swaps)
                         write(t, o.location, written, o.order, true, source, [&] { step(); });
@@ -110,8 +163,11 @@ private:
                 });
             }
             last_[t] = was;
+            if (o.kind != 'U') return;
+            waits_[t] = &o;
+            step();
+            waits_[t] = nullptr;
         }
-        --next_[t];
     }
 
     template <class Then>
@@ -148,7 +204,7 @@ private:
         for (std::size_t i = 0; i < n; ++i)
             for (std::size_t j = 0; j < n; ++j) {
                 const node &a = nodes_[i], &b = nodes_[j];
-                const bool accesses = a.what != type::fence && b.what != type::fence && a.location == b.location;
+                const bool accesses = a.accesses() && b.accesses() && a.location == b.location;
                 same_place.at(i, j) = accesses;
                 other_place.at(i, j) = !accesses;
                 po.at(i, j) = a.thread == b.thread && a.index < b.index;
@@ -206,6 +262,8 @@ private:
         for (std::size_t i = 0; i < nodes_.size(); ++i)
             if (nodes_[i].what == type::read)
                 parts.push_back(called(static_cast<int>(i)) + "<" + called(nodes_[i].source));
+            else if (nodes_[i].what == type::choice)
+                parts.push_back(called(static_cast<int>(i)) + "=" + std::to_string(nodes_[i].value));
         std::sort(parts.begin(), parts.end());
         std::string text;
         for (const auto& part : parts) text += part + " ";
@@ -222,12 +280,13 @@ private:
     std::vector<unsigned> last_, steps_;
     std::vector<node> nodes_;
     std::map<unsigned, std::vector<int>> order_;
-    std::set<std::string> found_;
+    std::vector<const operation*> waits_;  // for what never comes
+    enumerated found_;
 };
 
 }  // namespace
 
-std::set<std::string> brute_force(const program_text& program) { return enumeration{program}.run(); }
+enumerated brute_force(const program_text& program) { return enumeration{program}.run(); }
 
 std::string name_of(const graph& g) {
     const auto called = [&](slot s) {
@@ -239,6 +298,7 @@ std::string name_of(const graph& g) {
     for (slot s = 0; s < g.size(); ++s) {
         const event& e = g.events[s];
         if (e.what == kind::read) parts.push_back(called(s) + "<" + called(e.source));
+        if (e.what == kind::choice) parts.push_back(called(s) + "=" + std::to_string(e.value));
         if (e.what == kind::write) order[e.location][e.place] = s;
     }
     std::sort(parts.begin(), parts.end());

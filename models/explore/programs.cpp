@@ -20,8 +20,8 @@ program_text parse(const std::string& line) {
         o.kind = word.back();
         unsigned order = 0;
         words >> o.location >> o.a >> o.b >> order;
-        if (!words || std::string{"WRAXCF"}.find(o.kind) == std::string::npos || o.location >= words_of_a_program ||
-            order >= std::size(orders))
+        if (!words || std::string{"WRAXCFUNBQD"}.find(o.kind) == std::string::npos ||
+            o.location >= words_of_a_program || order >= std::size(orders))
             throw std::invalid_argument(std::string{"expected an operation, found \""}
                                             .append(word)
                                             .append("\" in \"")
@@ -47,6 +47,14 @@ std::vector<counted> read_counted(const std::string& path) {
 }
 
 void interpreted::thread(unsigned index) {
+    if (program_[index].empty() || program_[index].front().kind != 'D') return perform(index);
+    std::jmp_buf last_breath;
+    if (setjmp(last_breath) != 0) return;
+    explorer::running().make_mortal(&last_breath);
+    perform(index);
+}
+
+void interpreted::perform(unsigned index) {
     unsigned last = 0;
     for (const operation& o : program_[index]) {
         if (o.conditional && last == 0) continue;
@@ -56,12 +64,22 @@ void interpreted::thread(unsigned index) {
             case 'R': last = word.load(o.order); break;
             case 'A': last = word.fetch_add(o.a, o.order); break;
             case 'X': last = word.exchange(o.a, o.order); break;
-            case 'C': {
+            case 'B':
+            case 'C':
+            case 'Q': {
                 unsigned expected = o.a;
-                (void)word.compare_exchange_strong(expected, o.b, o.order, o.failure_order());
+                if (o.kind == 'Q')
+                    (void)word.compare_exchange_weak(expected, o.b, o.order, o.failure_order());
+                else
+                    (void)word.compare_exchange_strong(expected, o.b, o.order, o.failure_order());
                 last = expected;
                 break;
             }
+            case 'U':
+                last = explore_atomics::await(word, o.order, [a = o.a](unsigned seen) { return seen == a; });
+                break;
+            case 'N': last = explore_atomics::choose(o.a); break;
+            case 'D': break;
             default: explore_atomics::fence(o.order);
         }
     }

@@ -10,17 +10,21 @@
 
 namespace shm::explore {
 
+/// Beyond golden/: U waits until the value is a, N chooses one of a, B is C whose failure is always relaxed, Q is a weak B,
+/// and a thread that begins with D may be killed before any of its operations.
 struct operation {
     bool conditional;  // only if the last value read is not 0
-    char kind;         // W, R, A, X, C or F
+    char kind;         // as in golden/, or U, N, B, Q or D
     unsigned location;
     unsigned a, b;
     std::memory_order order;
 
     [[nodiscard]] std::memory_order failure_order() const {
         using enum std::memory_order;
+        if (kind == 'B' || kind == 'Q') return relaxed;
         return order == release ? relaxed : order == acq_rel ? acquire : order;
     }
+    [[nodiscard]] bool compares() const { return kind == 'C' || kind == 'B' || kind == 'Q'; }
 };
 using program_text = std::vector<std::vector<operation>>;
 
@@ -45,6 +49,8 @@ public:
     void after() override {}
 
 private:
+    void perform(unsigned index);
+
     const program_text& program_;
     explore_atomics::atomic<unsigned> words_[words_of_a_program];
 };
