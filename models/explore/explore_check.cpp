@@ -652,7 +652,9 @@ TEST(explore, threads_start_threads_and_join_them) {
     EXPECT_FALSE(result.failed) << result.why;
     EXPECT_EQ(result.counted.complete, 2U);
     EXPECT_EQ(run(program_of<does_not_join>()).why, "data race");
-    EXPECT_EQ(run(program_of<one_after_the_other>()).counted.complete, 1U);
+    const auto alone = run(program_of<one_after_the_other>());
+    EXPECT_FALSE(alone.failed) << alone.why;
+    EXPECT_EQ(alone.counted.complete, 1U);
     EXPECT_EQ(run(program_of<fence_before_the_start>()).why, "data race");
 }
 
