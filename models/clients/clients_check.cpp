@@ -131,7 +131,7 @@ struct word_call {
 };
 answer perform(const word_call& call, auto& word) {
     switch (call.what) {
-        case word_call::add: return {word.add()};
+        case word_call::add: return {word.add(call.thread)};
         case word_call::read: return {word.read(call.thread)};
         default: word.meet(); return {};
     }
@@ -140,7 +140,7 @@ struct word_reference {
     using call = word_call;
     std::uint64_t value = 0;
     auto operator<=>(const word_reference&) const = default;
-    std::uint64_t add() { return value++; }
+    std::uint64_t add(unsigned) { return value++; }
     [[nodiscard]] std::uint64_t read(unsigned) const { return value; }
     void meet() {}
     bool may_tell(const word_call& made, const answer& told) { return perform(made, *this) == told; }
@@ -161,7 +161,8 @@ class word {
 public:
     static constexpr const char* lanes[] = {"first", "second"};
     explicit word(const word_reference&) {}
-    std::uint64_t add() {
+    std::uint64_t add(unsigned thread) {
+        known_[thread].reset();
         using enum std::memory_order;
         if (Kind == word_kind::races) plain_.write(0);
         if (Kind != word_kind::loses) return value_.fetch_add(1, relaxed);
@@ -179,7 +180,7 @@ public:
 private:
     explore_atomics::atomic<std::uint64_t> value_, meetings_;
     explore_atomics::cell<int> plain_;
-    std::array<std::optional<std::uint64_t>, 2> known_;
+    std::array<std::optional<std::uint64_t>, 3> known_;
 };
 
 rc::Gen<client<word_reference>> any_client_of_a_word() {
@@ -192,7 +193,7 @@ rc::Gen<client<word_reference>> any_client_of_a_word() {
                  *rc::gen::resize(4, rc::gen::container<std::vector<decltype(word_call::what)>>(what)))
                 calls.push_back({each, t});
         }
-        made.after = {{word_call::read, 0}};
+        made.after = {{word_call::read, 2}};
         return made;
     });
 }
