@@ -111,6 +111,7 @@ by_pkg_config() {
 # Made once, and moved, so that nothing can lean on where it was made.
 quietly make -C "$source" install package PREFIX="$work/made"
 mv "$work/made" "$work/static"
+quietly cmake --install "$source/build/release" --component model --prefix "$work/model"
 quietly cmake -S "$source" -B "$work/build-shared" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DSHM_PROOFS=none
 quietly cmake --build "$work/build-shared"
 quietly cmake --install "$work/build-shared" --prefix "$work/made"
@@ -132,11 +133,16 @@ say "shared, exports" "" "our $(wc -l <<<"$exports") functions and nothing else,
 "$source/ci/snippets.py" "$work/static" g++ clang++ >"$work/shown" 2>&1 &  # in the meantime; it takes a while
 snippets=$!
 
-[[ ! -e $work/static/include/shm/relacy_atomics.hpp ]] || refuse "a checker's header is installed"
+# What the component model adds, and nothing else may need.
+mapfile -t checker < <(cd "$work/model" && find . -type f | sort)
+[[ " ${checker[*]} " == *" ./lib/libshm_model.a "* ]] || refuse "component model: expected a library, found ${checker[*]}"
+if [[ -e $work/static/include/shm/relacy_atomics.hpp ]]; then refuse "Relacy's layer is installed"; fi
 
 # The consumer includes every header, calls into each part of the library, and says which version it was built with.
 {
-    for header in "$work"/static/include/shm/*.hpp; do echo "#include <shm/${header##*/}>"; done
+    for header in "$work"/static/include/shm/*.hpp; do
+        [[ -e $work/model/include/shm/${header##*/} ]] || echo "#include <shm/${header##*/}>"
+    done
     cat <<'CPP'
 #include <iostream>
 #include <utility>
@@ -161,6 +167,40 @@ found_in "find_package, shared" g++ "$work/shared"
 by_pkg_config "pkg-config, static" clang++ "$work/static"
 by_pkg_config "pkg-config, shared" g++ "$work/shared"
 by_pkg_config "pkg-config, absolute folders" g++ "$work/absolute"
+
+# Somebody's own lock, checked: the example as a project outside of the tree. And what is said where there is no checker.
+check_your_own() {  # KIND COMPILER PREFIX
+    local build
+    build=$(mktemp -d "$work/own.XXXX")
+    quietly cmake -S "$source/examples/check_your_own" -B "$build" -DCMAKE_CXX_COMPILER="$2" -DCMAKE_PREFIX_PATH="$3" \
+        -DCMAKE_CXX_FLAGS="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror" -DCMAKE_NO_SYSTEM_FROM_IMPORTED=ON
+    quietly cmake --build "$build"
+    quietly ctest --test-dir "$build" --output-on-failure --no-tests=error
+    say "$1" "$2" "$("$build/spinlock")"
+}
+clang=$(compgen -c clang++- | grep -x 'clang++-1[6-9]' | sort | tail -n 1)  # 14 has no std::source_location
+check_your_own "COMPONENTS model, static" g++ "$work/static"
+check_your_own "COMPONENTS model, static" "$clang" "$work/static"
+check_your_own "COMPONENTS model, shared" g++ "$work/shared"
+if grep -rli boost "$work"/static/lib/{pkgconfig,cmake/shm_primitives/shm_primitivesTargets*}; then
+    refuse "expected shm::primitives to know nothing of Boost, found it in these"
+fi
+cp -r "$work/static" "$work/without"
+(cd "$work/without" && rm "${checker[@]}")
+refused_component() {  # SENTENCE PREFIX COMPONENT
+    local project
+    project=$(mktemp -d "$work/project.XXXX")
+    printf '%s\n' 'cmake_minimum_required(VERSION 3.23)' 'project(stranger LANGUAGES CXX)' \
+        "find_package(shm_primitives REQUIRED COMPONENTS $3)" >"$project/CMakeLists.txt"
+    if cmake -S "$project" -B "$project/build" -DCMAKE_PREFIX_PATH="$2" "${@:4}" >"$work/log" 2>&1; then
+        refuse "COMPONENTS $3: expected a refusal, found none"
+    fi
+    xargs <"$work/log" | grep -qF "$1" || refuse "COMPONENTS $3: expected \"$1\", found: $(<"$work/log")"
+    say "COMPONENTS $3" "" "refused: $1"
+}
+refused_component "found that it is not installed" "$work/without" model
+refused_component "expected Boost.Context, found none" "$work/static" model -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
+refused_component "expected no component but model, found other" "$work/static" other
 
 # A version that is not there is refused with both values.
 mkdir "$work/wrong"

@@ -17,6 +17,7 @@ packages=(
 case ${1-} in
     --ci)
         packages+=(pkg-config fakeroot lintian)  # ci/consumers.sh
+        packages+=(chromium)  # ci/pages.sh
         if [[ $(uname -m) == x86_64 ]]; then
             packages+=(g++-aarch64-linux-gnu g++-i686-linux-gnu qemu-user)
         fi ;;

@@ -110,11 +110,12 @@ refuses "OWED" filled_in "$bad"
 list owing README.md 'core/*' 'models/*' 'proptests/*' 'sanitizers/*'
 holds "nothing OWED in ${#owing[@]} files" filled_in "${owing[@]}"
 
-# The README's example is the one that `make test` compiles and runs.
+# The README's examples are those that `make test` and ci/consumers.sh compile and run.
 in_readme() { [[ $(<README.md) == *"$(tail -n +2 "$1")"* ]] || { echo "README.md does not hold $1" && return 1; }; }
 printf '// licence\nint other_example();\n' >"$bad"
 refuses "does not hold" in_readme "$bad"
 holds "the README's example" in_readme examples/readme.cpp
+holds "the README's lock" in_readme examples/check_your_own/spinlock.cpp
 
 # What the documents name is there: tests, scenarios, scripts, targets, files.
 list documents '*.md'

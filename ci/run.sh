@@ -25,6 +25,7 @@ step ci/portability.sh
 step ci/aarch64.sh
 step ci/i686.sh
 step ci/consumers.sh
+step ci/pages.sh
 step make demo ARGS="--size-mb 16 --rounds 1"
 step make bench ARGS="--repetitions 1 --milliseconds 2"
 step make asan

@@ -159,7 +159,7 @@ code, .trace, .steps { font: 12px/1.35 ui-monospace, monospace }
 .trace a.end { background: var(--end); border: 2px solid var(--stale); padding: 2px 7px }
 .trace a:focus-visible, .steps li:target { outline: 2px solid var(--fresh) }
 .lane { position: absolute; top: 0; font-weight: bold }
-svg { position: absolute; left: 0; top: 0; pointer-events: none }
+svg { position: absolute; left: 0; top: 0; overflow: visible; pointer-events: none }
 svg path { fill: none; stroke-width: 1.5 }
 svg .fresh { stroke: var(--fresh) }
 svg .stale { stroke: var(--stale); stroke-dasharray: 5 3 }

@@ -99,9 +99,10 @@ int verify_one(const entry& scenario, const verify_options& how) {
                      static_cast<unsigned long long>(so_far.executions), so_far.seconds);
     });
     const char* const verdict = result.failed ? "FAIL" : result.exhausted ? "PASS" : "INCOMPLETE";
-    std::printf("%s: %u threads, %llu executions%s, %.2f s: %s: %s\n", scenario.name.c_str(), scenario.threads,
-                static_cast<unsigned long long>(result.executions), result.exhausted ? ", which are all" : "",
-                result.seconds, verdict, result.failed ? result.why.c_str() : scenario.holds);
+    std::printf("%s: %u threads, %llu execution%s%s, %.2f s: %s: %s\n", scenario.name.c_str(), scenario.threads,
+                static_cast<unsigned long long>(result.executions), result.executions == 1 ? "" : "s",
+                result.exhausted ? ", which are all" : "", result.seconds, verdict,
+                result.failed ? result.why.c_str() : scenario.holds);
     if (!result.failed) return result.exhausted ? passed : incomplete;
     std::puts("");
     if (!result.choices.empty()) (void)show(scenario, wanted, result.choices, how.html);

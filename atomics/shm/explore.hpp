@@ -45,6 +45,9 @@ struct predicate {
     [[nodiscard]] bool operator()(std::uint64_t value) const { return holds(closure, value); }
 };
 
+/// A choice whether a weak compare-exchange is tried (0), or fails for no reason (1).
+inline constexpr std::uint64_t of_weak_exchange = 1;
+
 /// One operation of a simulated thread.
 struct request {
     action what;

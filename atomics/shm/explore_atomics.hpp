@@ -61,7 +61,9 @@ struct explore_atomics {
             return got.succeeded;
         }
         bool compare_exchange_weak(T& expected, T desired, order success, order failure, at where = at::current()) {
-            if (!explore::spurious_failures() || choose(2, where) == 0)
+            const explore::request fails_for_no_reason{
+                .what = action::choose, .operand = 2, .desired = explore::of_weak_exchange, .at = where};
+            if (!explore::spurious_failures() || explore::perform(fails_for_no_reason).value == 0)
                 return compare_exchange_strong(expected, desired, success, failure, where);
             expected = value(explore::perform(request_for(action::load, failure, {}, 0, 0, where)));
             return false;

@@ -460,6 +460,15 @@ struct tries_for_ever {
         for (int expected = 0; !lock.compare_exchange_strong(expected, 1, acquire, relaxed); expected = 0) loop.retry();
     }
 };
+struct tries_weakly_for_ever {
+    static constexpr unsigned threads = 2;
+    A::atomic<int> lock{1};
+    void thread(unsigned index) {
+        if (index == 1) return;
+        A::retry_loop loop;
+        for (int expected = 0; !lock.compare_exchange_weak(expected, 1, acquire, relaxed); expected = 0) loop.retry();
+    }
+};
 struct endless_loop {
     static constexpr unsigned threads = 2;
     A::atomic<int> word{0};
@@ -553,6 +562,7 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(program_of<joins_who_waits>(), "waits for ever: thread 0 at");
     expect_failure(program_of<both_wait>(), "waits for ever: thread 0 at");
     expect_failure(program_of<tries_for_ever>(), "waits for ever: thread 0 at");
+    expect_failure(program_of<tries_weakly_for_ever>(), "waits for ever: thread 0 at");
     expect_failure(program_of<freed_twice>(), "freed twice, or never obtained");
     expect_failure(program_of<used_after_its_end>(), "");
     expect_failure(program_of<destroyed_too_early>(), "destroyed while thread 0 may be using it");

@@ -654,7 +654,8 @@ bool explorer::hopeless(const thread& t) const {
         case state::in_vain:
             for (auto i = t.vain.began_at; i < t.position; ++i) {
                 const event& e = graph_.events[t.slots[static_cast<std::size_t>(i)]];
-                if (e.what == kind::choice) return false;
+                // A weak compare-exchange that was tried in vain fails again, for whatever reason.
+                if (e.what == kind::choice && !(e.desired == of_weak_exchange && e.value == 0)) return false;
                 if (e.what == kind::read && e.place != graph_.newest_place(e.location)) return false;
             }
             return true;
@@ -817,18 +818,14 @@ void explorer::fail(std::string why, const std::source_location* at, bool broken
 
 void explorer::record(const event& e, const request& wanted) {
     if (e.what == kind::choice || e.what == kind::spawn || e.what == kind::join) {
-        model::recorder->add({phase_,
-                              phase_ == model::phase::threads ? current_ : 0,
-                              nullptr,
-                              (e.what == kind::choice  ? "choose "
-                               : e.what == kind::spawn ? "spawn thread "
-                                                       : "join thread ") +
-                                  std::to_string(e.value),
-                              {},
-                              -1,
-                              0,
-                              false,
-                              wanted.at});
+        const bool weak = e.what == kind::choice && e.desired == of_weak_exchange;
+        if (weak && e.value == 0) return;  // as is to be expected
+        const std::string what = weak                     ? "fails for no reason"
+                                 : e.what == kind::choice ? "choose " + std::to_string(e.value)
+                                 : e.what == kind::spawn  ? "spawn thread " + std::to_string(e.value)
+                                                          : "join thread " + std::to_string(e.value);
+        const unsigned who = phase_ == model::phase::threads ? current_ : 0;
+        model::recorder->add({phase_, who, nullptr, what, {}, -1, 0, false, wanted.at});
         return;
     }
     const auto text = [&](std::uint64_t value) { return wanted.shown(value); };

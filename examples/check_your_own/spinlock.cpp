@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <atomic>
+
+#include <shm/model/verify.hpp>
+#include <shm/std_atomics.hpp>
+
+template <class Atomics = shm::std_atomics>
+class spinlock {
+public:
+    void lock() {
+        typename Atomics::retry_loop waiting;
+        for (bool taken = false;
+             !taken_.compare_exchange_weak(taken, true, std::memory_order_acquire, std::memory_order_relaxed);
+             taken = false)
+            waiting.retry();
+    }
+    void unlock() { taken_.store(false, std::memory_order_release); }
+
+private:
+    typename Atomics::template atomic<bool> taken_{false};
+};
+
+template <class Atomics>
+struct two_threads_count {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "no increment is lost";
+    spinlock<Atomics> lock;
+    typename Atomics::template cell<int> count;
+
+    void before() { count.write(0); }
+    void thread(unsigned) {
+        lock.lock();
+        count.write(count.read() + 1);
+        lock.unlock();
+    }
+    void after() { shm::model::check(count.read() == 2); }
+};
+
+int main(int argc, char** argv) {
+    spinlock<> in_production;  // the very code that is checked, over std::atomic
+    in_production.lock();
+    in_production.unlock();
+    return shm::model::verify<two_threads_count>(argc, argv);
+}
