@@ -139,7 +139,7 @@ def main():
             browser.show(pages[0], WIDTHS[-1], "light")
             browser.ask("Emulation.setScrollbarsHidden", hidden=True)
             picture = browser.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True,
-                                  clip={"x": 0, "y": 0, "width": WIDTHS[-1], "height": 1010, "scale": 0.75})
+                                  clip={"x": 0, "y": 0, "width": WIDTHS[-1], "height": 1050, "scale": 0.75})
             Path(screenshot).write_bytes(base64.b64decode(picture["data"]))
         browser.end()
     print("\n".join(found), end="\n" if found else "")
