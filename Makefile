@@ -32,9 +32,10 @@ test: tools ## properties, examples, every model, lints: a few minutes
 	ctest --test-dir build/model-check --output-on-failure --no-tests=error --label-regex models
 	ci/lint.sh
 
-model-check: tools ## every interleaving; ARGS="--help" lists the options
+model-check: tools ## every execution of scenarios and generated clients; ARGS="--help" lists options
 	$(call configure_and_build,$(MODELS))
 	build/$(MODELS)/models/model-check --compare-orders docs/orders.md $(ARGS)
+	$(if $(ARGS),,build/$(MODELS)/models/clients-check --gtest_brief=1)
 
 orders: tools ## write docs/orders.md: each memory order, and the scenario that fails without it
 	$(call configure_and_build,model-check)
@@ -69,6 +70,8 @@ asan: tools ## properties and stress under AddressSanitizer and UndefinedBehavio
 bench: tools ## measure beside other queues, in a minute; ARGS="--help" lists the options
 	$(call configure_and_build,bench) --target bench
 	build/bench/bench/bench $(ARGS)
+	$(if $(ARGS),,$(call configure_and_build,model-check) --target explore-speed)
+	$(if $(ARGS),,build/model-check/models/explore-speed)
 
 docs: ## the C++ reference, in build/docs/html
 	ci/docs.sh

@@ -130,6 +130,31 @@ std::string certificate(const std::vector<row>& rows, const std::vector<orders_r
     return report.dump(2) + "\n";
 }
 
+std::string page_of(const std::string& certificate) {
+    const json report = json::parse(certificate);
+    const auto shard = report["shard"]["index"].get<unsigned>(), of = report["shard"]["of"].get<unsigned>();
+    std::string page = fmt::format(
+        "# What the model check has shown\n\n"
+        "Sources `{}` (SHA-256 over core/, atomics/ and models/), compiled by {}{}.\n\n"
+        "| scenario | must always hold | threads | engine | search | executions | seconds | verdict |\n"
+        "|---|---|---|---|---|---|---|---|\n",
+        report["content_sha256"].get<std::string>(), report["compiler"].get<std::string>(),
+        of == 1 ? "" : fmt::format(", **shard {} of {}**", shard, of));
+    for (const json& r : report["scenarios"])
+        page += fmt::format("| `{}` | {} | {} | {} | {} | {} | {:.2f} | {} |\n", r["scenario"].get<std::string>(),
+                            r["holds"].get<std::string>(), r["threads"].get<unsigned>(), r["engine"].get<std::string>(),
+                            r["search"].get<std::string>(), r["executions"].get<std::uint64_t>(),
+                            r["seconds"].get<double>(), r["verdict"].get<std::string>());
+    page += "\n| order | weakened to | engine | killed by | as |\n|---|---|---|---|---|\n";
+    for (const json& w : report["weakenings"])
+        page += fmt::format("| `{}` {} {} | {} | {} | {} | {} |\n", w["site"].get<std::string>(),
+                            w["edge"].get<std::string>(), w["order"].get<std::string>(),
+                            w["weakened_to"].get<std::string>(), w["engine"].get<std::string>(),
+                            w["killed_by"] == "" ? "**nothing**" : "`" + w["killed_by"].get<std::string>() + "`",
+                            w["why"].get<std::string>());
+    return page;
+}
+
 merged merge(const std::vector<std::string>& files) {
     std::map<unsigned, json> parts;
     std::string hash;

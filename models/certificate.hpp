@@ -41,6 +41,9 @@ struct shard_of {
 [[nodiscard]] std::string certificate(const std::vector<row>& rows, const std::vector<orders_report>& orders,
                                       shard_of shard);
 
+/// The same for people to read: a page of Markdown, which any viewer of the sources renders.
+[[nodiscard]] std::string page_of(const std::string& certificate);
+
 /// One certificate of those of all shards, and a table. Throws std::invalid_argument for files that are no certificates
 /// of shards of one run; what is missing makes it incomplete.
 struct merged {

@@ -40,6 +40,7 @@ struct options {
     std::string replay;
     std::string html;
     std::string json;
+    std::string page;
     std::string write_orders;
     std::string compare_orders;
 };
@@ -329,7 +330,11 @@ int conclude() {
             }
         any_failed = any_failed || !report.never_executed.empty() || !report.unsound.empty();
     }
-    if (!chosen.json.empty() && !write_file(chosen.json, certificate(rows, orders, shard))) any_failed = true;
+    if (!chosen.json.empty() || !chosen.page.empty()) {
+        const std::string text = certificate(rows, orders, shard);
+        if (!chosen.json.empty() && !write_file(chosen.json, text)) any_failed = true;
+        if (!chosen.page.empty() && !write_file(chosen.page, page_of(text))) any_failed = true;
+    }
     const bool sharded = std::getenv("GTEST_TOTAL_SHARDS") != nullptr || shard.count > 1;
     const bool whole = !chosen.unpruned && !orders.empty() && chosen.only.empty() && chosen.engine.empty() && !sharded;
     const std::string page = as_markdown(orders);
@@ -353,6 +358,7 @@ int merge_files() {
         const merged all = merge(chosen.merge);
         fmt::print("{}", all.table);
         if (!chosen.json.empty() && !write_file(chosen.json, all.text)) return wrong_usage;
+        if (!chosen.page.empty() && !write_file(chosen.page, page_of(all.text))) return wrong_usage;
         fmt::print("{}\n", all.judged == verdict::pass ? "PASS" : all.judged == verdict::fail ? "FAIL" : "INCOMPLETE");
         return all.judged == verdict::pass ? passed : all.judged == verdict::fail ? failed : incomplete;
     } catch (const std::exception& e) {
@@ -387,7 +393,8 @@ int run(int argc, char** argv) {
     app.add_option("--merge", chosen.merge, "Make one certificate of those of all shards; --json says where");
     app.add_option("--replay", chosen.replay, "Show the one execution that this token stands for");
     app.add_option("--html", chosen.html, "Draw the last failure, or what --replay shows, here");
-    app.add_option("--json", chosen.json, "Write a report here");
+    app.add_option("--json", chosen.json, "Write a certificate here");
+    app.add_option("--page", chosen.page, "Write it for people to read here");
     app.add_option("--write-orders", chosen.write_orders, "Write what docs/orders.md must say here");
     app.add_option("--compare-orders", chosen.compare_orders, "Fail unless this file says what was found");
     try {

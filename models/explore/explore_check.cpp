@@ -7,6 +7,7 @@
 #include <bitset>
 #include <explore/brute_force.hpp>
 #include <explore/explorer.hpp>
+#include <explore/known_algorithms.hpp>
 #include <explore/programs.hpp>
 #include <explore/split.hpp>
 #include <random>
@@ -15,7 +16,6 @@ namespace shm::explore {
 namespace {
 
 using enum std::memory_order;
-using A = explore_atomics;
 
 struct found {
     totals counted;
@@ -31,32 +31,8 @@ found run(const program& p, settings how = {}) {
     EXPECT_EQ(search.exhausted(), !search.failed());
     return {search.so_far(), search.failed(), search.broken(), search.why(), search.failed() ? search.token() : ""};
 }
-program program_of(const program_text& text) {
+program program_from(const program_text& text) {
     return {static_cast<unsigned>(text.size()), [&text] { return std::make_unique<interpreted>(text); }};
-}
-
-/// A scenario from lambdas over its own words.
-template <class State>
-class scripted final : public model::instance {
-public:
-    void before() override {
-        if constexpr (requires { state_.before(); }) state_.before();
-    }
-    void thread(unsigned index) override { state_.thread(index); }
-    void after() override {
-        if constexpr (requires { state_.after(); }) state_.after();
-    }
-
-private:
-    State state_;
-};
-template <class State>
-program program_of() {
-    return {State::threads, [] { return std::make_unique<scripted<State>>(); }};
-}
-
-void expect(bool holds, const char* otherwise) {
-    if (!holds) fail(otherwise);
 }
 
 class golden : public testing::TestWithParam<const char*> {};
@@ -66,7 +42,7 @@ TEST_P(golden, every_count_is_reproduced) {
     std::uint64_t executions = 0;
     for (const counted& expected : programs) {
         const program_text text = parse(expected.program);
-        const auto result = run(program_of(text));
+        const auto result = run(program_from(text));
         EXPECT_EQ(result.counted.complete, expected.executions) << expected.name;
         EXPECT_EQ(result.counted.blocked, 0U) << expected.name;
         executions += result.counted.complete;
@@ -117,7 +93,7 @@ void compare_with_brute_force(const program_text& text, compared& so_far) {
     std::set<std::string> visited;
     settings how;
     how.between_looks = 1;
-    explorer search{program_of(text), how};
+    explorer search{program_from(text), how};
     search.on_complete = [&](const graph& g) { EXPECT_TRUE(visited.insert(name_of(g)).second) << name_of(g); };
     search.run([](const totals& counted) { return counted.visited < 20'000; });
     ++so_far.programs;
@@ -182,151 +158,6 @@ TEST(explore, rare_conditions_are_met_as_by_a_brute_force) {
     }
     std::printf("%zu programs, %zu graphs\n", so_far.programs, so_far.graphs);
 }
-
-/// The ring of the literature, with its positions in shared memory; waiting, or each side giving up `Items` times.
-template <unsigned Capacity, unsigned Items, bool Waits>
-struct ring {
-    static constexpr unsigned threads = 2;
-    A::atomic<unsigned> head{0}, tail{0};
-    A::cell<unsigned> slots[Capacity];
-
-    void thread(unsigned index) {
-        if (index == 0)
-            produce();
-        else
-            consume();
-    }
-    void produce() {
-        unsigned position = 0;
-        for (unsigned i = 0; i < Items; ++i) {
-            if (Waits && position >= Capacity) {
-                const unsigned needed = position - Capacity + 1;
-                (void)A::await(tail, acquire, [needed](unsigned seen) { return seen >= needed; });
-            } else if (position - tail.load(acquire) >= Capacity) {
-                continue;
-            }
-            slots[position % Capacity].write(position);
-            head.store(++position, release);
-        }
-    }
-    void consume() {
-        unsigned popped = 0;
-        for (unsigned i = 0; i < Items; ++i) {
-            const unsigned position = tail.load(relaxed);
-            if (Waits)
-                (void)A::await(head, acquire, [position](unsigned seen) { return seen != position; });
-            else if (head.load(acquire) == position)
-                continue;
-            expect(slots[position % Capacity].read() == popped++, "out of order");
-            tail.store(position + 1, release);
-        }
-    }
-};
-
-/// A Treiber stack of indices whose head carries a tag.
-template <unsigned Threads, unsigned Rounds, unsigned Slots, bool Tagged = true>
-struct slab {
-    static constexpr unsigned threads = Threads;
-    static constexpr unsigned none = 0xffff;
-    A::atomic<unsigned> head{0};
-    A::atomic<unsigned> next[Slots];
-    A::cell<unsigned> owner[Slots];
-
-    void before() {
-        for (unsigned i = 0; i < Slots; ++i) next[i].store(i + 1 < Slots ? i + 1 : none, relaxed);
-    }
-    static unsigned tagged(unsigned old_head, unsigned index) {
-        return (Tagged ? (old_head >> 16) + 1 : 0) << 16 | index;
-    }
-    unsigned take() {
-        A::retry_loop loop;
-        for (;;) {
-            unsigned seen = head.load(acquire);
-            const unsigned index = seen & none;
-            if (index == none) return none;
-            const unsigned following = next[index].load(relaxed);
-            if (head.compare_exchange_strong(seen, tagged(seen, following), acq_rel, acquire)) return index;
-            loop.retry();
-        }
-    }
-    void give(unsigned index) {
-        for (;;) {
-            unsigned seen = head.load(acquire);
-            next[index].store(seen & none, relaxed);
-            if (head.compare_exchange_strong(seen, tagged(seen, index), acq_rel, acquire)) return;
-        }
-    }
-    void thread(unsigned me) {
-        for (unsigned round = 0; round < Rounds; ++round) {
-            const unsigned got = take();
-            if (got == none) continue;
-            owner[got].write(me);
-            expect(owner[got].read() == me, "taken twice");
-            give(got);
-        }
-    }
-    void after() {
-        unsigned count = 0;
-        for (unsigned i = head.load(relaxed) & none; i != none && count <= Slots; i = next[i].load(relaxed)) ++count;
-        expect(count == Slots, "a slot is lost");
-    }
-};
-
-/// Vyukov's bounded queue, one try each.
-template <unsigned Producers, unsigned Consumers, unsigned Capacity>
-struct bounded_queue {
-    static constexpr unsigned threads = Producers + Consumers;
-    A::atomic<unsigned> pushed{0}, popped{0};
-    A::atomic<unsigned> turn[Capacity];
-    A::cell<unsigned> data[Capacity];
-
-    void before() {
-        for (unsigned i = 0; i < Capacity; ++i) turn[i].store(i, relaxed);
-    }
-    void thread(unsigned index) {
-        const bool produces = index < Producers;
-        auto& end = produces ? pushed : popped;
-        unsigned position = end.load(relaxed);
-        for (;;) {
-            auto& of_slot = turn[position % Capacity];
-            const unsigned wanted = position + (produces ? 0 : 1);
-            const int ahead = static_cast<int>(of_slot.load(acquire) - wanted);
-            if (ahead < 0) return;
-            if (ahead > 0) {
-                position = end.load(relaxed);
-            } else if (end.compare_exchange_strong(position, position + 1, relaxed, relaxed)) {
-                if (produces)
-                    data[position % Capacity].write(index);
-                else
-                    (void)data[position % Capacity].read();
-                of_slot.store(produces ? position + 1 : position + Capacity, release);
-                return;
-            }
-        }
-    }
-};
-
-/// One writer, one reader, one try.
-struct sequence_lock {
-    static constexpr unsigned threads = 2;
-    A::atomic<unsigned> sequence{0}, first{0}, second{0};
-    void thread(unsigned index) {
-        if (index == 0) {
-            const unsigned was = sequence.load(relaxed);
-            sequence.store(was + 1, relaxed);
-            A::fence(release);
-            first.store(1, relaxed);
-            second.store(1, relaxed);
-            sequence.store(was + 2, release);
-            return;
-        }
-        const unsigned before = sequence.load(acquire);
-        if (before % 2 != 0) return;
-        const unsigned a = first.load(relaxed), b = second.load(relaxed);
-        A::fence(acquire);
-        if (sequence.load(relaxed) == before) expect(a == b, "torn");
-    }
-};
 
 template <class State>
 std::uint64_t executions(bool prune = true) {
@@ -712,12 +543,12 @@ TEST(explore, every_execution_replays_from_its_token) {
     std::mt19937 random{3};
     for (int i = 0; i < 60; ++i) {
         const program_text text = random_program(random, 9);
-        explorer search{program_of(text), {}};
+        explorer search{program_from(text), {}};
         std::vector<std::pair<std::string, std::string>> all;
         search.on_complete = [&](const graph& g) { all.emplace_back(search.token(), name_of(g)); };
         search.run({});
         for (const auto& [token, graph_name] : all) {
-            explorer again{program_of(text), {}};
+            explorer again{program_from(text), {}};
             std::string replayed;
             again.on_complete = [&](const graph& g) { replayed = name_of(g); };
             again.replay(token);
