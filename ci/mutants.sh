@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Plants each mistake of models/mistakes/ in a copy of the tree and names the scenario that finds it, or else the generated
-# client. A mistake that nothing finds, a patch that does not apply and one that does not compile are failures.
+# Plants each mistake of models/mistakes/ in a copy of the tree and names what finds it: for a mistake of the engine
+# (explore-*) the test of the engine, for one of a primitive the scenario, or else the generated client, under explore, and
+# the scenario under Relacy. Failures are a mistake that explore does not find; one that it finds only where rounds in vain
+# are pruned, though the scenario has an end without; one that Relacy does not find and the patch gives no reason why
+# ("Relacy: ..."), or finds although there is one; a patch that does not apply and one that does not compile.
 # usage: ci/mutants.sh [part of a patch's name]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +17,9 @@ mapfile -t patches < <(find models/mistakes -name "*${1:-}*.patch" | sort)
 jobs=$(nproc)
 ((jobs <= ${#patches[@]})) || jobs=${#patches[@]}
 work=build/mutants
+targets=()
+[[ ! ${patches[*]} =~ /explore- ]] || targets+=(explore-check)
+[[ -z $(printf '%s\n' "${patches[@]}" | grep -v /explore- || true) ]] || targets+=(model-check clients-check)
 mkdir -p "$work"
 rm -f "$work"/*.result
 
@@ -25,9 +31,14 @@ prepare() {
         tar --extract --directory "$tree"
     # As written everything has to pass, or whatever is planted would seem to be found.
     (
-        cd "$tree" && cmake --preset model-check --log-level=WARNING &&
-            cmake --build --preset model-check --target model-check clients-check &&
-            build/model-check/models/model-check --no-orders && build/model-check/models/clients-check
+        cd "$tree" && cmake --preset model-check --log-level=WARNING -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 &&
+            cmake --build build/model-check --target "${targets[@]}" &&
+            for target in "${targets[@]}"; do
+                case $target in
+                    model-check) build/model-check/models/model-check --no-orders ;;
+                    *) "build/model-check/models/$target" ;;
+                esac || exit
+            done
     ) >"$work/tree$1.log" 2>&1 || {
         echo "mutants: the tree does not pass as it is:" >&2
         cat "$work/tree$1.log" >&2
@@ -35,8 +46,28 @@ prepare() {
     }
 }
 
-# client_that_finds TREE LOG: what became of a mistake that no scenario finds.
-client_that_finds() {
+# Each of these says in one line what became of the mistake that is planted in TREE: found by NAME, or something else.
+
+# of_engine TREE LOG: a test has to fail; one that does not come to an end, or takes the program with it, finds nothing.
+of_engine() {
+    local status=0
+    timeout 60 "$1/build/model-check/models/explore-check" --gtest_fail_fast --gtest_brief=1 >>"$2" 2>&1 || status=$?
+    awk -v status="$status" '/^\[  FAILED  \] / { sub(",", "", $4); print "found by " $4; found = 1; exit }
+        END { if (!found) print status == 0 ? "SURVIVED" : status == 124 ? "NO END" : "DIED: " status }' "$2"
+}
+
+# of_scenarios TREE LOG ARGUMENTS...
+of_scenarios() {
+    local tree=$1 log=$2
+    shift 2
+    "$tree/build/model-check/models/model-check" --no-orders --gtest_fail_fast "$@" >"$log" 2>&1 || true
+    awk '$NF == "FAIL" && NF > 3 { print "found by " $1; found = 1; exit }
+         $NF == "INCOMPLETE" && NF > 3 { print "INCOMPLETE: " $1; found = 1; exit }
+         END { if (!found) print "SURVIVED" }' "$log"
+}
+
+# of_clients TREE LOG: a mistake that no scenario finds.
+of_clients() {
     cmake --build "$1/build/model-check" --target clients-check >>"$2" 2>&1 || {
         echo "DOES NOT COMPILE"
         return
@@ -45,26 +76,55 @@ client_that_finds() {
     awk -F, '/, client [0-9]+ of seed/ { print "found by" $2; found = 1; exit } END { if (!found) print "SURVIVED" }' "$2"
 }
 
+# of_primitive TREE PATCH LOG: by each engine.
+of_primitive() {
+    local tree=$1 patch=$2 log=$3 reason by_explore unpruned by_relacy
+    reason=$(sed -n 's/^Relacy: //p' "$patch")
+    by_explore=$(of_scenarios "$tree" "$log.explore" --engine explore)
+    unpruned=$by_explore
+    if [[ $by_explore == SURVIVED ]]; then
+        by_explore=$(of_clients "$tree" "$log.clients")
+        unpruned=$by_explore
+    elif [[ $by_explore != *.waits ]]; then
+        unpruned=$(of_scenarios "$tree" "$log.unpruned" --engine explore --unpruned)
+    fi
+    by_relacy=$(of_scenarios "$tree" "$log.relacy" --engine relacy)
+    if [[ $by_explore != found* ]]; then
+        echo "explore: $by_explore"
+    elif [[ $unpruned != found* ]]; then
+        echo "explore without pruning: $unpruned"
+    elif [[ $by_relacy == found* && -n $reason ]]; then
+        echo "Relacy: expected not to see it (\"$reason\"), $by_relacy"
+    elif [[ $by_relacy != found* && -z $reason ]]; then
+        echo "Relacy: $by_relacy, and the patch does not say why (\"Relacy: ...\")"
+    elif [[ $by_relacy != found* ]]; then
+        printf '%-40s not seen: %s\n' "$by_explore" "$reason"
+    else
+        printf '%-40s %s\n' "$by_explore" "${by_relacy#found by }"
+    fi
+}
+
 # try TREE PATCH: says what became of the mistake, in the patch's result file too.
 try() {
-    local tree=$work/tree$1 patch=$2 name verdict
+    local tree=$work/tree$1 patch=$2 name target verdict log
     local apply=(patch --directory "$tree" --strip 1 --fuzz 0 --no-backup-if-mismatch)
     name=$(basename "$patch" .patch)
-    if ! "${apply[@]}" --forward --dry-run <"$patch" >"$work/$name.log" 2>&1; then
+    log=$work/$name.log
+    [[ $name == explore-* ]] && target=explore-check || target=model-check
+    if ! "${apply[@]}" --forward --dry-run <"$patch" >"$log" 2>&1; then
         verdict="DOES NOT APPLY"
     else
-        "${apply[@]}" --forward <"$patch" >>"$work/$name.log" 2>&1
-        if ! cmake --build "$tree/build/model-check" --target model-check >>"$work/$name.log" 2>&1; then
+        "${apply[@]}" --forward <"$patch" >>"$log" 2>&1
+        if ! cmake --build "$tree/build/model-check" --target $target >>"$log" 2>&1; then
             verdict="DOES NOT COMPILE"
+        elif [[ $target == explore-check ]]; then
+            verdict=$(of_engine "$tree" "$log")
         else
-            "$tree/build/model-check/models/model-check" --no-orders --gtest_fail_fast >>"$work/$name.log" 2>&1 || true
-            verdict=$(awk '$NF == "FAIL" && NF > 3 { print "found by " $1 " (" $3 ")"; exit }
-                           $NF == "INCOMPLETE" && NF > 3 { print "INCOMPLETE: " $1; exit }' "$work/$name.log")
-            verdict=${verdict:-$(client_that_finds "$tree" "$work/$name.log")}
+            verdict=$(of_primitive "$tree" "$patch" "$log")
         fi
-        "${apply[@]}" --reverse <"$patch" >>"$work/$name.log" 2>&1
+        "${apply[@]}" --reverse <"$patch" >>"$log" 2>&1
     fi
-    printf '%-42s %s\n' "$name" "$verdict" | tee "$work/$name.result"
+    printf '%-48s %s\n' "$name" "$verdict" | tee "$work/$name.result"
 }
 
 worker() {
@@ -74,6 +134,7 @@ worker() {
 }
 
 echo "mutants: ${#patches[@]} mistakes, $jobs at a time; logs in $work/"
+printf '%-48s %-40s %s\n' "mistake" "under explore" "under Relacy"
 pids=()
 for ((w = 0; w < jobs; w++)); do
     worker "$w" &
@@ -81,7 +142,7 @@ for ((w = 0; w < jobs; w++)); do
 done
 for pid in "${pids[@]}"; do wait "$pid"; done
 
-found=$(cat "$work"/*.result | grep -c 'found by' || true)
+found=$(cat "$work"/*.result | grep -c '^[^ ]* *found by ' || true)
 missed=$((${#patches[@]} - found))
 echo "mutants: $found passed, $missed failed"
 ((missed == 0))

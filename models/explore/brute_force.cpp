@@ -30,8 +30,8 @@ square then(const square& a, const square& b) {
     square c{a.n};
     for (std::size_t i = 0; i < a.n; ++i)
         for (std::size_t j = 0; j < a.n; ++j)
-            for (std::size_t k = 0; k < a.n; ++k)
-                if (a.at(i, j) && b.at(j, k)) c.at(i, k) = 1;
+            for (std::size_t k = 0; a.at(i, j) && k < a.n; ++k)
+                if (b.at(j, k)) c.at(i, k) = 1;
     return c;
 }
 square either(square a, const square& b) {
@@ -46,8 +46,8 @@ square identity(std::size_t n) {
 square closure(square a) {
     for (std::size_t k = 0; k < a.n; ++k)
         for (std::size_t i = 0; i < a.n; ++i)
-            for (std::size_t j = 0; j < a.n; ++j)
-                if (a.at(i, k) && a.at(k, j)) a.at(i, j) = 1;
+            for (std::size_t j = 0; a.at(i, k) && j < a.n; ++j)
+                if (a.at(k, j)) a.at(i, j) = 1;
     return a;
 }
 bool reflexive_somewhere(const square& a) {
