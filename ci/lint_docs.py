@@ -15,7 +15,7 @@ from pathlib import Path
 from commands import ROOT, faults_of_commands
 
 ASSUMPTIONS = ROOT / "docs/assumptions.md"
-TELLING = {"assumptions.md", "faults.md", "layouts.md", "portability.md", "bad.md"}
+TELLING = {"assumptions.md", "explore.md", "faults.md", "layouts.md", "portability.md", "bad.md"}
 PLACEHOLDERS = {"suite.test", "litmus.x"}
 EXTENSIONS = {"hpp", "cpp", "sh", "py", "md", "txt", "hex", "cmake"}
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// How fast the engine is, on one core: the ring of capacity 4 with eight items that waits, and three threads at a slab.
+// How fast the engine is, on one core: programs that others have measured (docs/explore.md), and two that are larger.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -21,7 +21,7 @@ void measure(const char* name, bool prune) {
     rusage used{};
     getrusage(RUSAGE_SELF, &used);
     const auto visited = static_cast<double>(search.so_far().visited);
-    std::printf("%-38s %8llu complete, %8.0f visited in %.2f s: %.0f a second, %ld KiB\n", name,
+    std::printf("%-40s %7llu complete, %7.0f visited in %.4f s: %.0f a second, %ld KiB\n", name,
                 static_cast<unsigned long long>(search.so_far().complete), visited, seconds, visited / seconds,
                 used.ru_maxrss);
 }
@@ -31,6 +31,13 @@ void measure(const char* name, bool prune) {
 
 int main() {
     using namespace shm::explore;
+    measure<ring<2, 4, true>>("ring, capacity 2, 4 items, waiting", true);
+    measure<ring<4, 4, true>>("ring, capacity 4, 4 items, waiting", true);
+    measure<slab<2, 1, 3>>("slab, 2 threads, 3 slots", false);
+    measure<slab<2, 1, 3>>("slab, 2 threads, 3 slots, pruned", true);
+    measure<slab<2, 2, 3>>("slab, 2 threads twice, 3 slots", false);
+    measure<slab<2, 2, 3>>("slab, 2 threads twice, pruned", true);
+    measure<bounded_queue<2, 1, 2>>("bounded queue, 2 producers, 1 consumer", true);
     measure<ring<4, 8, true>>("ring, capacity 4, 8 items, waiting", true);
     measure<slab<3, 1, 3>>("slab, 3 threads, 3 slots, pruned", true);
     measure<slab<3, 1, 3>>("slab, 3 threads, 3 slots", false);
