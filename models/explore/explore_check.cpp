@@ -422,6 +422,52 @@ TEST(explore, a_weak_failure_is_no_wait_for_ever) {
     EXPECT_EQ(result.counted.blocked, 1U);
 }
 
+/// Words of every kind that the layer takes.
+struct kinds_of_words {
+    static constexpr unsigned threads = 2;
+    enum class colour : std::uint8_t { red, green };
+    struct pair {
+        std::uint32_t first, second;
+    };
+    A::atomic<std::uint64_t> wide{~std::uint64_t{0}};
+    A::atomic<std::int8_t> narrow{-1};
+    A::atomic<colour> shade{colour::red};
+    A::atomic<pair> both{pair{1, 2}};
+    A::atomic<bool> flag{false};
+    A::atomic<const char*> text{nullptr};
+    void thread(unsigned index) {
+        if (index == 0) {
+            expect(wide.fetch_add(1, relaxed) == ~std::uint64_t{0}, "64 bits");
+            expect(narrow.fetch_sub(127, relaxed) == -1, "signed");
+            shade.store(colour::green, relaxed);
+            both.store(pair{3, 4}, relaxed);
+            text.store("here", release);
+            flag.store(true, release);
+        } else if (flag.load(acquire)) {
+            expect(wide.load(relaxed) == 0 && narrow.load(relaxed) == -128, "arithmetic wraps at the word's own width");
+            expect(shade.load(relaxed) == colour::green && both.load(relaxed).second == 4, "values");
+            expect(text.load(relaxed)[0] == 'h', "pointers");
+        }
+    }
+};
+TEST(explore, words_have_up_to_64_bits_and_any_type) {
+    const auto result = run(program_of<kinds_of_words>());
+    EXPECT_FALSE(result.failed) << result.why;
+    EXPECT_EQ(result.counted.complete, 2U);
+}
+
+struct long_execution {
+    static constexpr unsigned threads = 1;
+    A::atomic<unsigned> word{0};
+    void thread(unsigned) {
+        for (unsigned i = 0; i < 900; ++i) word.store(i, relaxed);
+    }
+    void after() { expect(word.load(relaxed) == 899, "the last one"); }
+};
+TEST(explore, an_execution_may_have_hundreds_of_events) {
+    EXPECT_EQ(run(program_of<long_execution>()).counted.complete, 1U);
+}
+
 TEST(explore, more_threads_than_it_can_hold_are_refused) {
     EXPECT_THROW((explorer{{max_threads + 1, [] { return nullptr; }}, {}}), std::invalid_argument);
 }
