@@ -99,8 +99,9 @@ struct std_atomics {
         }
     }
 
-    /// After a compare-exchange that failed: a pause.
+    /// A loop that tries until its compare-exchange succeeds.
     struct retry_loop {
+        /// After a round that failed: a pause.
         static void retry() noexcept { pause(); }
     };
 
