@@ -179,7 +179,7 @@ TEST(explore, the_counts_of_known_algorithms) {
     EXPECT_EQ((executions<slab<2, 2, 3>>(false)), 26738U);
     EXPECT_EQ((executions<slab<2, 2, 3>>(true)), 1920U);
     EXPECT_EQ((executions<bounded_queue<2, 1, 2>>()), 14U);
-    EXPECT_EQ((executions<sequence_lock>()), 11U);
+    EXPECT_EQ((executions<sequence_lock<>>()), 11U);
 }
 
 TEST(explore, the_tag_that_is_not_counted_up_is_found_with_three_threads) {
@@ -372,6 +372,24 @@ struct published_too_early {
         }
     }
 };
+struct too_many_words {
+    static constexpr unsigned threads = 1;
+    void thread(unsigned) {
+        for (int i = 0; i < 2000; ++i) (void)new A::atomic<int>{0};
+    }
+};
+struct too_much_memory {
+    static constexpr unsigned threads = 1;
+    void thread(unsigned) {
+        for (int i = 0; i < 100; ++i) ::operator delete(::operator new(std::size_t{1} << 20));
+    }
+};
+struct too_many_threads {
+    static constexpr unsigned threads = 1;
+    void thread(unsigned) {
+        for (unsigned i = 0; i < max_threads; ++i) (void)spawn([] {});
+    }
+};
 struct throws {
     static constexpr unsigned threads = 1;
     void thread(unsigned) { throw std::runtime_error{"why not"}; }
@@ -400,6 +418,10 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(program_of<published_too_early>(), "used while it is being made at explore_check.cpp:");
     expect_failure(program_of<endless_loop>(), "more than 1000 events in an execution: a loop that waits", true);
     expect_failure(program_of<vain_but_not_void>(), "a round that is in vain has no effect", true);
+    expect_failure(program_of<too_many_words>(), "atomic objects of a scenario: expected at most 1024, found one more",
+                   true);
+    expect_failure(program_of<too_much_memory>(), "a simulated thread has asked for more than 64 MiB");
+    expect_failure(program_of<too_many_threads>(), "threads at one time: expected at most 8, found one more", true);
     expect_failure(program_of<throws>(), "an exception escaped: why not", true);
     expect_failure(
         program_of<not_deterministic>(),

@@ -33,15 +33,17 @@ program program_of() {
 }
 
 inline void expect(bool holds, const char* otherwise) {
-    if (!holds) fail(otherwise);
+    if (holds) return;
+    if (model::host::running != nullptr) model::host::running->failed(std::source_location::current());
+    fail(otherwise);
 }
 
 /// The ring of the literature, with its positions in shared memory; waiting, or each side giving up `Items` times.
-template <unsigned Capacity, unsigned Items, bool Waits>
+template <unsigned Capacity, unsigned Items, bool Waits, atomics_layer Atomics = A>
 struct ring {
     static constexpr unsigned threads = 2;
-    A::atomic<unsigned> head{0}, tail{0};
-    A::cell<unsigned> slots[Capacity];
+    typename Atomics::template atomic<unsigned> head{0}, tail{0};
+    typename Atomics::template cell<unsigned> slots[Capacity];
 
     void thread(unsigned index) {
         if (index == 0)
@@ -54,7 +56,7 @@ struct ring {
         for (unsigned i = 0; i < Items; ++i) {
             if (Waits && position >= Capacity) {
                 const unsigned needed = position - Capacity + 1;
-                (void)A::await(tail, acquire, [needed](unsigned seen) { return seen >= needed; });
+                (void)Atomics::await(tail, acquire, [needed](unsigned seen) { return seen >= needed; });
             } else if (position - tail.load(acquire) >= Capacity) {
                 continue;
             }
@@ -67,7 +69,7 @@ struct ring {
         for (unsigned i = 0; i < Items; ++i) {
             const unsigned position = tail.load(relaxed);
             if (Waits)
-                (void)A::await(head, acquire, [position](unsigned seen) { return seen != position; });
+                (void)Atomics::await(head, acquire, [position](unsigned seen) { return seen != position; });
             else if (head.load(acquire) == position)
                 continue;
             expect(slots[position % Capacity].read() == popped++, "out of order");
@@ -77,13 +79,13 @@ struct ring {
 };
 
 /// A Treiber stack of indices whose head carries a tag.
-template <unsigned Threads, unsigned Rounds, unsigned Slots, bool Tagged = true>
+template <unsigned Threads, unsigned Rounds, unsigned Slots, bool Tagged = true, atomics_layer Atomics = A>
 struct slab {
     static constexpr unsigned threads = Threads;
     static constexpr unsigned none = 0xffff;
-    A::atomic<unsigned> head{0};
-    A::atomic<unsigned> next[Slots];
-    A::cell<unsigned> owner[Slots];
+    typename Atomics::template atomic<unsigned> head{0};
+    typename Atomics::template atomic<unsigned> next[Slots];
+    typename Atomics::template cell<unsigned> owner[Slots];
 
     void before() {
         for (unsigned i = 0; i < Slots; ++i) next[i].store(i + 1 < Slots ? i + 1 : none, relaxed);
@@ -92,7 +94,7 @@ struct slab {
         return (Tagged ? (old_head >> 16) + 1 : 0) << 16 | index;
     }
     unsigned take() {
-        A::retry_loop loop;
+        typename Atomics::retry_loop loop;
         for (;;) {
             unsigned seen = head.load(acquire);
             const unsigned index = seen & none;
@@ -126,12 +128,12 @@ struct slab {
 };
 
 /// Vyukov's bounded queue, one try each.
-template <unsigned Producers, unsigned Consumers, unsigned Capacity>
+template <unsigned Producers, unsigned Consumers, unsigned Capacity, atomics_layer Atomics = A>
 struct bounded_queue {
     static constexpr unsigned threads = Producers + Consumers;
-    A::atomic<unsigned> pushed{0}, popped{0};
-    A::atomic<unsigned> turn[Capacity];
-    A::cell<unsigned> data[Capacity];
+    typename Atomics::template atomic<unsigned> pushed{0}, popped{0};
+    typename Atomics::template atomic<unsigned> turn[Capacity];
+    typename Atomics::template cell<unsigned> data[Capacity];
 
     void before() {
         for (unsigned i = 0; i < Capacity; ++i) turn[i].store(i, relaxed);
@@ -160,14 +162,15 @@ struct bounded_queue {
 };
 
 /// One writer, one reader, one try.
+template <atomics_layer Atomics = A>
 struct sequence_lock {
     static constexpr unsigned threads = 2;
-    A::atomic<unsigned> sequence{0}, first{0}, second{0};
+    typename Atomics::template atomic<unsigned> sequence{0}, first{0}, second{0};
     void thread(unsigned index) {
         if (index == 0) {
             const unsigned was = sequence.load(relaxed);
             sequence.store(was + 1, relaxed);
-            A::fence(release);
+            Atomics::fence(release);
             first.store(1, relaxed);
             second.store(1, relaxed);
             sequence.store(was + 2, release);
@@ -176,7 +179,7 @@ struct sequence_lock {
         const unsigned before = sequence.load(acquire);
         if (before % 2 != 0) return;
         const unsigned a = first.load(relaxed), b = second.load(relaxed);
-        A::fence(acquire);
+        Atomics::fence(acquire);
         if (sequence.load(relaxed) == before) expect(a == b, "torn");
     }
 };
