@@ -150,6 +150,8 @@ TEST(explore, rare_conditions_are_met_as_by_a_brute_force) {
         "U 0 1 0 0 | U 1 1 0 0 W 0 2 0 0 W 0 1 0 0 | W 0 1 0 0 W 1 1 0 0",
         // A wait that is deleted read the newest of what it waits for, though something newer was there.
         "R 2 0 0 0 | W 0 1 0 0 W 0 2 0 0 | U 0 1 0 0 W 2 1 0 0 | U 2 1 0 0 W 0 1 0 0",
+        // What a wait waits for is there, but no seq_cst order lets it be read: only what comes later ends the wait.
+        "W 0 1 0 4 U 1 0 0 4 | W 1 1 0 4 R 0 0 0 4 | U 1 1 0 0 W 1 0 0 0",
     };
     compared so_far;
     for (const char* const line : programs) {

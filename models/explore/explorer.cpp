@@ -13,6 +13,7 @@ using enum std::memory_order;
 
 constexpr std::size_t most_spare = 1024;
 constexpr std::size_t most_locations = 1024;
+constexpr unsigned most_choices = 256;  // before and after the threads
 constexpr std::int16_t never = 0x7fff;  // a position that no thread reaches
 constexpr std::int16_t always = -1;     // one that every thread knows of
 constexpr unsigned none_scripted = ~0U;
@@ -381,8 +382,16 @@ bool explorer::enabled(const thread& t) {
     if (!e.waits) return true;
     const auto visible = graph_.writes_visible(e.location, known_to(t), writes_);
     for (unsigned place = visible.oldest; place <= visible.newest; ++place)
-        if (satisfies(e, value_of(writes_[place], e.location))) return true;
+        if (satisfies(e, value_of(writes_[place], e.location)) && may_read(e, writes_[place])) return true;
     return false;
+}
+
+/// Whether seq_cst events leave the thread that wants to read this write. If they do not now, they never will.
+bool explorer::may_read(const event& wanted, slot write) {
+    if (!graph_.has_seq_cst && wanted.order != seq_cst) return true;
+    restricted_ = graph_;
+    restricted_.set_source(restricted_.append(wanted), write, words_[wanted.location].value);
+    return restricted_.seq_cst_consistent();
 }
 
 /// Whose turn it is: any order is right that depends on the graph alone. Reads come after writes, because what is written
@@ -462,7 +471,8 @@ bool explorer::add_read(thread& t, const event& r) {
     const auto visible = graph_.writes_visible(r.location, known_to(t), writes_);
     places_.clear();
     for (unsigned place = visible.newest + 1; place-- > visible.oldest;)
-        if (!r.waits || satisfies(r, value_of(writes_[place], r.location))) places_.push_back(place);
+        if (!r.waits || (satisfies(r, value_of(writes_[place], r.location)) && may_read(r, writes_[place])))
+            places_.push_back(place);
     prefer_scripted();
 
     const slot s = add(t, r);
@@ -691,6 +701,10 @@ answer explorer::perform_alone(const request& wanted) {
 unsigned explorer::choose_alone(std::vector<std::uint8_t> graph::* made, unsigned count) {
     std::vector<std::uint8_t>& choices = graph_.*made;
     if (alone_choices_ == choices.size()) {
+        if (count > most_choices)
+            fail("choices at one point: expected at most " + std::to_string(most_choices) + ", found " +
+                     std::to_string(count),
+                 nullptr, true);
         choices.push_back(0);
         for (unsigned other = count; --other > 0;) (push_copy(graph_).*made).back() = static_cast<std::uint8_t>(other);
     }

@@ -131,6 +131,7 @@ private:
     void settle();
     [[nodiscard]] bool is_behind(const thread& t) const;
     [[nodiscard]] bool enabled(const thread& t);
+    [[nodiscard]] bool may_read(const event& wanted, slot write);
     [[nodiscard]] thread* next();
     bool extend(thread& t);
     void conclude();
