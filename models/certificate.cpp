@@ -184,11 +184,13 @@ merged merge(const std::vector<std::string>& files) {
     whole["scenarios"] = json::array();
     whole["weakenings"] = json::array();
     std::map<std::string, std::size_t> known;
+    std::map<std::string, unsigned> parts_of;
     for (const auto& [index, part] : parts) {
         for (const json& w : part["weakenings"]) whole["weakenings"].push_back(w);
         for (const json& more : part["scenarios"]) {
             const std::string key = more["scenario"].get<std::string>() + "/" + more["engine"].get<std::string>();
             const auto [place, fresh] = known.try_emplace(key, whole["scenarios"].size());
+            ++parts_of[key];
             if (fresh) {
                 whole["scenarios"].push_back(more);
                 continue;
@@ -211,8 +213,9 @@ merged merge(const std::vector<std::string>& files) {
     result.table = fmt::format("{:<{}}  engine   executions  search       verdict\n", "scenario", width);
     for (json& r : whole["scenarios"]) {
         const bool split = r["search"].get<std::string>().starts_with("part ");
-        if (split) r["search"] = missing.empty() ? "complete" : "cut off";
-        if (split && !missing.empty() && r["verdict"] == "PASS") r["verdict"] = "INCOMPLETE";
+        const bool all = parts_of[r["scenario"].get<std::string>() + "/" + r["engine"].get<std::string>()] == count;
+        if (split) r["search"] = all ? "complete" : "cut off";
+        if (split && !all && r["verdict"] == "PASS") r["verdict"] = "INCOMPLETE";
         const auto says = r["verdict"].get<std::string>();
         if (says.starts_with("FAIL")) result.judged = verdict::fail;
         if (says == "INCOMPLETE" && result.judged == verdict::pass) result.judged = verdict::incomplete;

@@ -117,6 +117,8 @@ row judge(engine& by, const entry& scenario, const search& how, const outcome& r
     };
     if (result.broken) {
         decide(verdict::fail, "FAIL: " + result.why);
+    } else if (!result.failed && result.exhausted && result.executions == 0 && result.blocked != 0 && how.shards == 1) {
+        decide(verdict::fail, "FAIL: no execution comes to its end");
     } else if (!result.failed && !result.exhausted) {
         decide(verdict::incomplete, "INCOMPLETE");
     } else if (!scenario.is_litmus()) {

@@ -45,8 +45,9 @@ struct predicate {
     [[nodiscard]] bool operator()(std::uint64_t value) const { return holds(closure, value); }
 };
 
-/// A choice whether a weak compare-exchange is tried (0), or fails for no reason (1).
-inline constexpr std::uint64_t of_weak_exchange = 1;
+/// Whose choice it is: whether a weak compare-exchange is tried (0) or fails for no reason (1), whether a thread lives on (0)
+/// or dies (1).
+inline constexpr std::uint64_t of_the_scenario = 0, of_weak_exchange = 1, of_death = 2;
 
 /// One operation of a simulated thread.
 struct request {

@@ -302,6 +302,19 @@ struct tries_weakly_for_ever {
         for (int expected = 0; !lock.compare_exchange_weak(expected, 1, acquire, relaxed); expected = 0) loop.retry();
     }
 };
+/// It may die in each round; but it may also live, and try for ever.
+struct mortal_tries_for_ever {
+    static constexpr unsigned threads = 1;
+    A::atomic<int> word{0};
+    void thread(unsigned) {
+        std::jmp_buf last_breath;
+        if (setjmp(last_breath) != 0) return;
+        explorer::running().make_mortal(&last_breath);
+        A::retry_loop loop;
+        while (word.load(acquire) != 1) loop.retry();
+        explorer::running().make_mortal(nullptr);
+    }
+};
 struct endless_loop {
     static constexpr unsigned threads = 2;
     A::atomic<int> word{0};
@@ -414,6 +427,7 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(program_of<both_wait>(), "waits for ever: thread 0 at");
     expect_failure(program_of<tries_for_ever>(), "waits for ever: thread 0 at");
     expect_failure(program_of<tries_weakly_for_ever>(), "waits for ever: thread 0 at");
+    expect_failure(program_of<mortal_tries_for_ever>(), "waits for ever: thread 0 at");
     expect_failure(program_of<freed_twice>(), "freed twice, or never obtained");
     expect_failure(program_of<used_after_its_end>(), "");
     expect_failure(program_of<destroyed_too_early>(), "destroyed while thread 0 may be using it");

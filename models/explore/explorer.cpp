@@ -276,7 +276,8 @@ answer explorer::perform(const request& wanted) {
     thread& me = threads_[current_];
     if (me.deathbed != nullptr && wanted.what != action::choose) {
         std::jmp_buf* const bed = std::exchange(me.deathbed, nullptr);
-        if (perform({.what = action::choose, .operand = 2, .at = wanted.at}).value != 0) std::longjmp(*bed, 1);
+        if (perform({.what = action::choose, .operand = 2, .desired = of_death, .at = wanted.at}).value != 0)
+            std::longjmp(*bed, 1);
         me.deathbed = bed;
     }
     const arena::paused engine_code;
@@ -664,8 +665,8 @@ bool explorer::hopeless(const thread& t) const {
         case state::in_vain:
             for (auto i = t.vain.began_at; i < t.position; ++i) {
                 const event& e = graph_.events[t.slots[static_cast<std::size_t>(i)]];
-                // A weak compare-exchange that was tried in vain fails again, for whatever reason.
-                if (e.what == kind::choice && !(e.desired == of_weak_exchange && e.value == 0)) return false;
+                // A weak compare-exchange that was tried in vain fails again, for whatever reason; and who lives may live on.
+                if (e.what == kind::choice && !(e.desired != of_the_scenario && e.value == 0)) return false;
                 if (e.what == kind::read && e.place != graph_.newest_place(e.location)) return false;
             }
             return true;

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <explore/split.hpp>
@@ -130,6 +131,8 @@ public:
             int status = 0;
             waitpid(child, &status, 0);
             if (WIFSIGNALED(status)) bad = "a worker was killed by signal " + std::to_string(WTERMSIG(status));
+            if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+                bad = "a worker ended with exit code " + std::to_string(WEXITSTATUS(status));
         }
         return bad;
     }
@@ -151,7 +154,7 @@ finding search(const program& subject, const settings& how, const part& which,
         found.counted.duplicates += more.duplicates;
     };
     explorer trunk{subject, how};
-    std::vector<graph> subtrees = trunk.run_until(subtrees_wanted, go_on);
+    std::vector<graph> subtrees = trunk.run_until(std::max<std::size_t>(subtrees_wanted, 16 * which.shards), go_on);
     const bool first_shard = which.shard == 0;
     if (first_shard) {
         add(trunk.so_far());
