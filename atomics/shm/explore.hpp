@@ -70,7 +70,7 @@ struct answer {
 answer perform(const request& wanted);
 
 /// An atomic object begins and ends. The number stands for it from then on.
-[[nodiscard]] std::uint16_t begin_location(const void* object, std::uint64_t value);
+[[nodiscard]] std::uint16_t begin_location(std::uint64_t value);
 void end_location(std::uint16_t location);
 
 /// Who touched a cell last, in vector clocks.

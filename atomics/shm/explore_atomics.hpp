@@ -24,7 +24,7 @@ struct explore_atomics {
 
     public:
         atomic() : atomic{T{}} {}
-        explicit atomic(T value) : location_{explore::begin_location(this, bits(value))} {}
+        explicit atomic(T value) : location_{explore::begin_location(bits(value))} {}
         ~atomic() { explore::end_location(location_); }
         atomic(const atomic&) = delete;
         atomic& operator=(const atomic&) = delete;

@@ -186,7 +186,6 @@ void explorer::execute() {
     begin();
     phase_ = model::phase::before;
     alone_choices_ = 0;
-    main_ended_ = false;
     main_.start([](unsigned) { running_explorer->run_main(); }, 0);
     main_.resume();
     if (failed_) return;
@@ -237,7 +236,6 @@ void explorer::run_main() {
         arena::current = max_threads;
         scenario->after();
     });
-    main_ended_ = true;
 }
 
 void explorer::run_thread(unsigned index) {
@@ -712,7 +710,7 @@ unsigned explorer::choose_alone(std::vector<std::uint8_t> graph::* made, unsigne
     return choices[alone_choices_++];
 }
 
-std::uint16_t explorer::begin_location(const void* object, std::uint64_t value) {
+std::uint16_t explorer::begin_location(std::uint64_t value) {
     const arena::paused engine_code;
     const bool alone = phase_ != model::phase::threads;
     const unsigned creator = alone ? max_threads : current_;
@@ -727,7 +725,7 @@ std::uint16_t explorer::begin_location(const void* object, std::uint64_t value) 
     }
     const std::uint16_t number = numbers[begun_[creator]++];
     words_[number] = {
-        value, object, true, alone ? always : threads_[current_].position, static_cast<std::int16_t>(creator), {}};
+        value, true, alone ? always : threads_[current_].position, static_cast<std::int16_t>(creator), {}};
     words_[number].used_at.fill(always);
     return number;
 }
@@ -942,9 +940,7 @@ std::string explorer::token() const {
 
 // What the layer calls.
 answer perform(const request& wanted) { return explorer::running().perform(wanted); }
-std::uint16_t begin_location(const void* object, std::uint64_t value) {
-    return explorer::running().begin_location(object, value);
-}
+std::uint16_t begin_location(std::uint64_t value) { return explorer::running().begin_location(value); }
 void end_location(std::uint16_t location) { explorer::running().end_location(location); }
 void touch_cell(cell_history& history, bool writes, const void* object, const std::source_location& at,
                 std::string (*shown)(const void* value), const void* value) {

@@ -73,7 +73,7 @@ public:
 
     // What the layer asks for.
     answer perform(const request& wanted);
-    std::uint16_t begin_location(const void* object, std::uint64_t value);
+    std::uint16_t begin_location(std::uint64_t value);
     void end_location(std::uint16_t location);
     void touch_cell(cell_history& history, bool writes, const void* object, const std::source_location& at,
                     std::string (*shown)(const void* value), const void* value);
@@ -113,7 +113,6 @@ private:
     };
     struct word {
         std::uint64_t value;  // before the threads begin, and when they have ended
-        const void* object;
         bool alive;
         std::int16_t begun_at, begun_by;  // negative: before the threads
         std::array<std::int16_t, max_threads> used_at;
@@ -178,7 +177,6 @@ private:
     unsigned current_ = 0;
     unsigned threads_in_use_ = 0;
     fiber main_;  // what comes before the threads and after them
-    bool main_ended_ = false;
     model::phase phase_ = model::phase::before;
     std::size_t alone_choices_ = 0;
 
