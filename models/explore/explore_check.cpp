@@ -666,9 +666,7 @@ TEST(explore, workers_and_shards_find_the_same) {
     for (unsigned shard = 0; shard < 3; ++shard) {
         const auto found = search(subject, {}, {shard, 3, 2}, {});
         EXPECT_TRUE(found.exhausted);
-        sum.complete += found.counted.complete;
-        sum.blocked += found.counted.blocked;
-        sum.visited += found.counted.visited;
+        sum += found.counted;
     }
     same(sum);
 }
@@ -691,6 +689,31 @@ TEST(explore, workers_report_the_same_failure) {
         EXPECT_EQ(found.token, alone.token);
         EXPECT_EQ(found.counted.visited, alone.counted.visited);
     }
+}
+
+/// The same, with a token and a reason of more than anybody would set aside for them.
+struct wrong_at_length {
+    static constexpr unsigned threads = 1;
+    A::atomic<unsigned> sum{0};
+    void before() {
+        for (int i = 0; i < 10'000; ++i) (void)A::choose(1);
+    }
+    void thread(unsigned) {
+        for (int i = 0; i < 4; ++i) sum.fetch_add(A::choose(10), relaxed);
+    }
+    void after() {
+        if (sum.load(relaxed) == 34) throw std::runtime_error{std::string(5000, 'x')};
+    }
+};
+TEST(explore, workers_report_a_failure_whole) {
+    const auto found = search(program_of<wrong_at_length>(), {}, {0, 1, 4}, {});
+    ASSERT_GT(found.counted.visited, 400U);
+    EXPECT_EQ(found.why.size(), 5000 + std::string{"an exception escaped: "}.size());
+    EXPECT_GT(found.token.size(), 10'000U);
+    explorer again{program_of<wrong_at_length>(), {}};
+    again.replay(found.token);
+    EXPECT_EQ(again.why(), found.why);
+    EXPECT_EQ(again.token(), found.token);
 }
 
 TEST(explore, a_search_that_is_ended_is_not_exhausted) {

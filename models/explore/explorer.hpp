@@ -37,6 +37,18 @@ struct totals {
     std::uint64_t blocked = 0;   // in which some thread waits for what another execution brings
     std::uint64_t visited = 0;   // graphs from which the program was run, these and those that could not be extended
     std::uint64_t duplicates = 0;
+
+    totals& operator+=(const totals& more) {
+        complete += more.complete;
+        blocked += more.blocked;
+        visited += more.visited;
+        duplicates += more.duplicates;
+        return *this;
+    }
+    friend totals operator-(const totals& all, const totals& part) {
+        return {all.complete - part.complete, all.blocked - part.blocked, all.visited - part.visited,
+                all.duplicates - part.duplicates};
+    }
 };
 
 class explorer {

@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <cerrno>
+#include <cstdio>
 #include <explore/split.hpp>
+#include <memory>
 #include <new>
+#include <span>
 #include <stdexcept>
 #include <system_error>
 
@@ -28,47 +31,91 @@ struct shared_counts {
     }
     [[nodiscard]] totals now() const { return {complete, blocked, visited, duplicates}; }
 };
-struct subtree {
-    shared_counts counted;
-    bool exhausted, failed, broken;
-    char why[512], token[8192];
-};
 struct blackboard {
     std::atomic<std::size_t> next;          // subtree to be taken
     std::atomic<std::size_t> first_failed;  // beyond it nothing need be searched
     std::atomic<bool> stop;
+    std::atomic<std::size_t> texts_end;
     shared_counts counted;
-    subtree results[1];  // as many as there are
+};
+/// Where in the file of texts.
+struct text {
+    std::size_t at, size;
+};
+/// Written by the worker that took it, and read when that has ended.
+struct subtree {
+    totals counted;
+    bool exhausted, failed, broken;
+    text why, token;
 };
 
-/// Pages that children share with their parent; zeroed.
+/// Pages that children share with their parent.
 class shared_board {
 public:
     explicit shared_board(std::size_t subtrees)
         : bytes_{sizeof(blackboard) + subtrees * sizeof(subtree)},
           pages_{mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)} {
         if (pages_ == MAP_FAILED) throw std::bad_alloc{};
-        board().first_failed = subtrees;
+        board_ = new (pages_) blackboard{};
+        board_->first_failed = subtrees;
+        static_assert(sizeof(blackboard) % alignof(subtree) == 0);
+        auto* const results = reinterpret_cast<subtree*>(static_cast<std::byte*>(pages_) + sizeof(blackboard));
+        results_ = {results, std::uninitialized_value_construct_n(results, subtrees)};
     }
     ~shared_board() { munmap(pages_, bytes_); }
     shared_board(const shared_board&) = delete;
     shared_board& operator=(const shared_board&) = delete;
 
-    [[nodiscard]] blackboard& board() const { return *static_cast<blackboard*>(pages_); }
+    [[nodiscard]] blackboard& board() const { return *board_; }
+    [[nodiscard]] std::span<subtree> results() const { return results_; }
 
 private:
     std::size_t bytes_;
     void* pages_;
+    blackboard* board_ = nullptr;
+    std::span<subtree> results_;
 };
 
-void copy_text(char* to, std::size_t most, const std::string& text) {
-    const std::size_t length = std::min(most - 1, text.size());
-    std::memcpy(to, text.data(), length);
-    to[length] = '\0';
-}
+/// A file without a name that children share with their parent, for texts of any length: a token has a few characters for
+/// each event, and a part of one is another execution.
+class shared_texts {
+public:
+    explicit shared_texts(blackboard& board) : board_{board}, file_{memfd_create("texts", MFD_CLOEXEC)} {
+        if (file_ < 0) throw_error();
+    }
+    ~shared_texts() { close(file_); }
+    shared_texts(const shared_texts&) = delete;
+    shared_texts& operator=(const shared_texts&) = delete;
 
-void work(const program& subject, const settings& how, const std::vector<graph>& subtrees, blackboard& board,
-          const std::function<bool(const totals&)>& go_on) {
+    [[nodiscard]] text keep(const std::string& words) const {
+        const text kept{board_.texts_end.fetch_add(words.size()), words.size()};
+        for (std::size_t done = 0; done < kept.size;)
+            done += moved(pwrite(file_, words.data() + done, kept.size - done, static_cast<off_t>(kept.at + done)));
+        return kept;
+    }
+    [[nodiscard]] std::string read(const text& kept) const {
+        std::string words(kept.size, ' ');
+        for (std::size_t done = 0; done < kept.size;)
+            done += moved(pread(file_, words.data() + done, kept.size - done, static_cast<off_t>(kept.at + done)));
+        return words;
+    }
+
+private:
+    [[noreturn]] static void throw_error() {
+        throw std::system_error{errno, std::generic_category(), "what a worker found"};
+    }
+    static std::size_t moved(ssize_t bytes) {
+        if (bytes <= 0) throw_error();
+        return static_cast<std::size_t>(bytes);
+    }
+
+    blackboard& board_;
+    int file_;
+};
+
+void work(const program& subject, const settings& how, const std::vector<graph>& subtrees, const shared_board& shared,
+          const shared_texts& texts, const std::function<bool(const totals&)>& go_on) {
+    blackboard& board = shared.board();
     for (;;) {
         const std::size_t mine = board.next++;
         if (mine >= subtrees.size() || board.stop) return;
@@ -76,8 +123,7 @@ void work(const program& subject, const settings& how, const std::vector<graph>&
         explorer search{subject, how};
         totals told{};
         const auto tell = [&](const totals& so_far) {
-            board.counted.add({so_far.complete - told.complete, so_far.blocked - told.blocked,
-                               so_far.visited - told.visited, so_far.duplicates - told.duplicates});
+            board.counted.add(so_far - told);
             told = so_far;
         };
         search.run_from(subtrees[mine], [&](const totals& so_far) {
@@ -86,13 +132,13 @@ void work(const program& subject, const settings& how, const std::vector<graph>&
             return !board.stop && mine <= board.first_failed;
         });
         tell(search.so_far());
-        subtree& result = board.results[mine];
-        result.counted.add(search.so_far());
+        subtree& result = shared.results()[mine];
+        result.counted = search.so_far();
         result.exhausted = search.exhausted();
         if (!search.failed()) continue;
         result.broken = search.broken();
-        copy_text(result.why, sizeof result.why, search.why());
-        copy_text(result.token, sizeof result.token, search.token());
+        result.why = texts.keep(search.why());
+        result.token = texts.keep(search.token());
         result.failed = true;
         for (std::size_t first = board.first_failed; mine < first;)
             if (board.first_failed.compare_exchange_weak(first, mine)) break;
@@ -110,7 +156,12 @@ public:
             if (child < 0) break;  // fewer will do
             if (child == 0) {
                 close(alive_[0]);
-                work();
+                try {
+                    work();
+                } catch (const std::exception& e) {
+                    std::fprintf(stderr, "a worker: %s\n", e.what());
+                    _exit(1);
+                }
                 _exit(0);
             }
             children_.push_back(child);
@@ -147,17 +198,11 @@ private:
 finding search(const program& subject, const settings& how, const part& which,
                const std::function<bool(const totals&)>& go_on) {
     finding found;
-    const auto add = [&found](const totals& more) {
-        found.counted.complete += more.complete;
-        found.counted.blocked += more.blocked;
-        found.counted.visited += more.visited;
-        found.counted.duplicates += more.duplicates;
-    };
     explorer trunk{subject, how};
     std::vector<graph> subtrees = trunk.run_until(std::max<std::size_t>(subtrees_wanted, 16 * which.shards), go_on);
     const bool first_shard = which.shard == 0;
     if (first_shard) {
-        add(trunk.so_far());
+        found.counted += trunk.so_far();
         found.failed = trunk.failed();
         found.broken = trunk.broken();
         found.why = trunk.why();
@@ -176,24 +221,25 @@ finding search(const program& subject, const settings& how, const part& which,
 
     const shared_board shared{subtrees.size()};
     blackboard& board = shared.board();
+    const shared_texts texts{board};
     std::string bad;
     {
-        workers others{which.workers - 1, [&] { work(subject, how, subtrees, board, {}); }};
-        work(subject, how, subtrees, board, go_on);
+        workers others{which.workers - 1, [&] { work(subject, how, subtrees, shared, texts, {}); }};
+        work(subject, how, subtrees, shared, texts, go_on);
         bad = others.join([&] {
             if (go_on && !go_on(board.counted.now())) board.stop = true;
         });
     }
     found.exhausted = !board.stop;
-    for (std::size_t i = 0; i < subtrees.size() && !found.failed; ++i) {
-        const subtree& result = board.results[i];
-        add(result.counted.now());
+    for (const subtree& result : shared.results()) {
+        found.counted += result.counted;
         found.exhausted = found.exhausted && result.exhausted;
         if (!result.failed) continue;
         found.failed = true;
         found.broken = result.broken;
-        found.why = result.why;
-        found.token = result.token;
+        found.why = texts.read(result.why);
+        found.token = texts.read(result.token);
+        break;
     }
     if (!bad.empty() && !found.failed) {
         found.failed = found.broken = true;
