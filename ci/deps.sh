@@ -18,6 +18,7 @@ case ${1-} in
     --ci)
         packages+=(pkg-config fakeroot lintian)  # ci/consumers.sh
         packages+=(chromium)  # ci/pages.sh
+        packages+=(parallel)  # ci/shards.sh
         if [[ $(uname -m) == x86_64 ]]; then
             packages+=(g++-aarch64-linux-gnu g++-i686-linux-gnu qemu-user)
         fi ;;

@@ -1,31 +1,85 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# A search that is split over shards and workers counts what it counts undivided, and a lost shard is missed.
+# A search that is split over shards and workers counts what it counts undivided; a lost shard is missed, and one of another
+# run is refused. The shards are those of tools/cluster/: GNU parallel's is run, of the others the command that each node
+# would be given.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-check=$PWD/build/model-check/models/model-check
+command -v parallel >/dev/null || { echo "ci/shards.sh: parallel is not installed: ci/deps.sh --ci installs it" >&2 && exit 1; }
+check=build/model-check/models/model-check
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+refuse() { echo "ci/shards.sh: $*" >&2 && exit 1; }
 counts() { python3 -c '
 import json, sys
 for row in json.load(open(sys.argv[1]))["scenarios"]:
     print(row["scenario"], row["engine"], row["executions"], row["blocked"], row["search"], row["verdict"])' "$1" | sort; }
-"$check" --jobs 1 --json "$work/whole" >"$work/log" || { cat "$work/log" >&2 && exit 1; }
-for shard in 0 1 2; do
-    "$check" --jobs 3 --shard "$shard/3" --json "$work/$shard" >"$work/log" || { cat "$work/log" >&2 && exit 1; }
-done
-"$check" --merge "$work/0" "$work/1" "$work/2" --json "$work/merged" >"$work/log" || { cat "$work/log" >&2 && exit 1; }
-diff <(counts "$work/whole") <(counts "$work/merged") >&2 ||
-    { echo "ci/shards.sh: expected the counts of the undivided search (<), found others (>)" >&2 && exit 1; }
-"$check" --jobs 3 --shard 1/3 --only created_twice --no-orders --json "$work/little" >"$work/log"
+"$check" --jobs 3 --json "$work/whole" >"$work/log" || { cat "$work/log" >&2 && exit 1; }
+tools/cluster/model-check.sh 3 >"$work/log" || { cat "$work/log" >&2 && exit 1; }
+mv build/certificate.json build/shard-[012].json "$work"
+diff <(counts "$work/whole") <(counts "$work/certificate.json") >&2 ||
+    refuse "expected the counts of the undivided search (<), found others (>)"
 
-# incomplete WHAT FILE...: what the other shards found is not taken for the whole.
-incomplete() {
+# merges_as STATUS WHAT FILE...: the exit code of --merge.
+merges_as() {
     local status=0
-    "$check" --merge "${@:2}" >"$work/log" || status=$?
-    ((status == 3)) || { echo "ci/shards.sh: $1: expected exit code 3, found $status" >&2 && exit 1; }
+    "$check" --merge "${@:3}" >"$work/log" 2>&1 || status=$?
+    ((status == $1)) || refuse "$2: expected exit code $1, found $status: $(<"$work/log")"
 }
-incomplete "a lost shard" "$work/0" "$work/2"
-incomplete "a shard that searched one scenario" "$work/0" "$work/little" "$work/2"
-echo "$(counts "$work/whole" | wc -l) rows: three shards of three workers count what one worker does; a lost or partial shard is missed"
+incomplete=3
+merges_as $incomplete "a lost shard" "$work/shard-0.json" "$work/shard-2.json"
+python3 -c '
+import json, sys
+part = json.load(open(sys.argv[1]))
+part["scenarios"].remove(next(row for row in part["scenarios"] if row["search"] == "part 1/3"))
+json.dump(part, open(sys.argv[2], "w"))' "$work/shard-1.json" "$work/little.json"
+merges_as $incomplete "a shard that has lost a scenario" "$work/shard-0.json" "$work/little.json" "$work/shard-2.json"
+
+# part FILE ARGUMENT...: half of a run that takes no time.
+part() { "$check" --jobs 1 --only "${only-created_twice}" --json "$work/$1" "${@:2}" >"$work/log" || { cat "$work/log" >&2 && exit 1; }; }
+part first --shard 0/2
+part second --shard 1/2
+merges_as 0 "both halves of a run" "$work/first" "$work/second"
+# refused WORDS [ARGUMENT...]: a second half, made with these, is refused with a sentence that has these words.
+refused() {
+    (($# == 1)) || part second "${@:2}"
+    merges_as 2 "a shard of another run" "$work/first" "$work/second"
+    [[ $(<"$work/log") == *"expected a shard of a run with $1"* && $(wc -l <"$work/log") == 1 ]] ||
+        refuse "expected a sentence with $1, found: $(<"$work/log")"
+    refusals=$((refusals + 1))
+}
+refusals=0
+only=claimed_twice refused '--only "created_twice", found "claimed_twice"' --shard 1/2
+refused '--engine "all", found "explore"' --shard 1/2 --engine explore
+refused '--seconds "120", found "7"' --shard 1/2 --seconds 7
+refused '--bound "3", found "4"' --shard 1/2 --bound 4
+refused '--random "0", found "5"' --shard 1/2 --random 5
+refused '--seed "1", found "2"' --shard 1/2 --seed 2
+refused '--unpruned "no", found "yes"' --shard 1/2 --unpruned
+refused '--no-orders "no", found "yes"' --shard 1/2 --no-orders
+refused '--gtest_filter "*", found "spsc*"' --shard 1/2 '--gtest_filter=spsc*'
+GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=0 refused 'GTEST_TOTAL_SHARDS "0", found "2"' --shard 1/2
+refused 'a number of shards of 2, found 3' --shard 1/3
+part second --shard 1/2
+sed -i 's/"compiler": "/&another /' "$work/second"
+refused 'the compiler "'
+part second --shard 1/2
+sed -i 's/"content_sha256": "/&0/' "$work/second"
+refused 'the sources "'
+
+# What one node of sixteen would run.
+SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=16 SLURM_CPUS_PER_TASK=2 tools/cluster/model-check.sbatch >"$work/log" ||
+    refuse "tools/cluster/model-check.sbatch: $(<"$work/log")"
+mv build/shard-1.json "$work/slurm.json"
+python3 -c '
+import sys, yaml
+job = yaml.safe_load(open("tools/cluster/model-check.yaml"))["spec"]
+assert job["completions"] == 16, job
+print(job["template"]["spec"]["containers"][0]["args"][0].replace("/found/", sys.argv[1] + "/"))' "$work" >"$work/command"
+JOB_COMPLETION_INDEX=2 sh -c "$(<"$work/command")" >"$work/log" || refuse "tools/cluster/model-check.yaml: $(<"$work/log")"
+merges_as $incomplete "two shards of sixteen" "$work/slurm.json" "$work/shard-2.json"
+grep -q 'of 16 shards missing: 0, 3, 4,' "$work/log" || refuse "expected to miss all but 1 and 2, found: $(<"$work/log")"
+
+echo "$(counts "$work/whole" | wc -l) rows: three shards count what one search does; a lost or partial shard is missed," \
+    "$refusals of other runs are refused; the commands for SLURM and Kubernetes make shards of one run"

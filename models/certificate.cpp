@@ -47,10 +47,26 @@ std::string content_hash() {
     return fmt::format("{:02x}", fmt::join(digest.begin(), digest.begin() + size, ""));
 }
 
+/// Throws when a part is not of the run that `first` is a part of.
+void expect_same_run(const std::string& path, const json& part, const json& first) {
+    const auto expect_same = [&path](const std::string& what, const json& expected, const json& found) {
+        if (found != expected)
+            throw std::invalid_argument(fmt::format("{}: expected a shard of a run with {} {}, found {}", path, what,
+                                                    expected.dump(), found.dump()));
+    };
+    expect_same("the sources", first["content_sha256"], part["content_sha256"]);
+    expect_same("the compiler", first["compiler"], part["compiler"]);
+    for (const auto& [option, value] : first["settings"].items())
+        expect_same(option, value, part["settings"].value(option, json{}));
+    expect_same("settings", first["settings"], part["settings"]);
+    expect_same("a number of shards of", first["shard"]["of"], part["shard"]["of"]);
+}
+
 json read_certificate(const std::string& path) {
     std::ifstream file{path};
     json found = json::parse(file, nullptr, false);
-    if (found.is_discarded() || !found.contains("content_sha256") || !found.contains("shard"))
+    if (found.is_discarded() || !found.contains("content_sha256") || !found.contains("settings") ||
+        !found.contains("shard"))
         throw std::invalid_argument(fmt::format("{}: expected a certificate, found {}", path,
                                                 file.is_open() ? "something else" : "no file that can be read"));
     return found;
@@ -87,10 +103,13 @@ std::optional<fs::path> newer_source() {
     return std::nullopt;
 }
 
-std::string certificate(const std::vector<row>& rows, const std::vector<orders_report>& orders, shard_of shard) {
+std::string certificate(const std::vector<row>& rows, const std::vector<orders_report>& orders, shard_of shard,
+                        const settings& asked) {
     json report;
     report["content_sha256"] = content_hash();
     report["compiler"] = __VERSION__;
+    report["settings"] = json::object();
+    for (const auto& [option, value] : asked) report["settings"][option] = value;
     report["shard"] = {{"index", shard.index}, {"of", shard.count}};
     report["scenarios"] = json::array();
     for (const row& r : rows)
@@ -133,13 +152,16 @@ std::string certificate(const std::vector<row>& rows, const std::vector<orders_r
 std::string page_of(const std::string& certificate) {
     const json report = json::parse(certificate);
     const auto shard = report["shard"]["index"].get<unsigned>(), of = report["shard"]["of"].get<unsigned>();
+    std::vector<std::string> asked;
+    for (const auto& [option, value] : report["settings"].items())
+        asked.push_back(fmt::format("{} `{}`", option, value.get<std::string>()));
     std::string page = fmt::format(
         "# What the model check has shown\n\n"
-        "Sources `{}` (SHA-256 over core/, atomics/ and models/), compiled by {}{}.\n\n"
+        "Sources `{}` (SHA-256 over core/, atomics/ and models/), compiled by {}{}; {}.\n\n"
         "| scenario | must always hold | threads | engine | search | executions | seconds | verdict |\n"
         "|---|---|---|---|---|---|---|---|\n",
         report["content_sha256"].get<std::string>(), report["compiler"].get<std::string>(),
-        of == 1 ? "" : fmt::format(", **shard {} of {}**", shard, of));
+        of == 1 ? "" : fmt::format(", **shard {} of {}**", shard, of), fmt::join(asked, ", "));
     for (const json& r : report["scenarios"])
         page += fmt::format("| `{}` | {} | {} | {} | {} | {} | {:.2f} | {} |\n", r["scenario"].get<std::string>(),
                             r["holds"].get<std::string>(), r["threads"].get<unsigned>(), r["engine"].get<std::string>(),
@@ -157,24 +179,14 @@ std::string page_of(const std::string& certificate) {
 
 merged merge(const std::vector<std::string>& files) {
     std::map<unsigned, json> parts;
-    std::string hash;
-    unsigned count = 0;
     for (const std::string& path : files) {
         json part = read_certificate(path);
+        if (!parts.empty()) expect_same_run(path, part, parts.begin()->second);
         const auto index = part["shard"]["index"].get<unsigned>();
-        if (parts.empty()) {
-            hash = part["content_sha256"];
-            count = part["shard"]["of"].get<unsigned>();
-        }
-        if (part["content_sha256"] != hash)
-            throw std::invalid_argument(fmt::format("{}: expected a shard of the sources {}, found {}", path, hash,
-                                                    part["content_sha256"].get<std::string>()));
-        if (part["shard"]["of"] != count)
-            throw std::invalid_argument(fmt::format("{}: expected one of {} shards, found one of {}", path, count,
-                                                    part["shard"]["of"].get<unsigned>()));
         if (!parts.emplace(index, std::move(part)).second)
             throw std::invalid_argument(fmt::format("{}: expected another shard, found {} again", path, index));
     }
+    const auto count = parts.begin()->second["shard"]["of"].get<unsigned>();
     std::string missing;
     for (unsigned index = 0; index < count; ++index)
         if (!parts.contains(index)) missing += fmt::format("{}{}", missing.empty() ? "" : ", ", index);

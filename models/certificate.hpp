@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <orders.hpp>
@@ -38,14 +39,17 @@ struct row {
 struct shard_of {
     unsigned index = 0, count = 1;
 };
+/// What a run was asked for, other than who does it: an option and its value. Only parts of one and the same run make a
+/// whole.
+using settings = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] std::string certificate(const std::vector<row>& rows, const std::vector<orders_report>& orders,
-                                      shard_of shard);
+                                      shard_of shard, const settings& asked);
 
 /// The same for people to read: a page of Markdown, which any viewer of the sources renders.
 [[nodiscard]] std::string page_of(const std::string& certificate);
 
 /// One certificate of those of all shards, and a table. Throws std::invalid_argument for files that are no certificates
-/// of shards of one run; what is missing makes it incomplete.
+/// of shards of one run, with the same sources, compiler and settings; what is missing makes it incomplete.
 struct merged {
     std::string text;
     std::string table;

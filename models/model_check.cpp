@@ -263,6 +263,23 @@ void print_table() {
         "at most n preemptions. sampled: that many at random. The litmus rows say what the engine cannot see.\n");
 }
 
+/// What decides what is found. --jobs does not, and --shard is said apart.
+settings all_settings() {
+    const auto said = [](const std::string& text) { return text.empty() ? "all" : text; };
+    const auto variable = [](const char* name) { return std::getenv(name) != nullptr ? std::getenv(name) : "0"; };
+    return {{"--only", said(chosen.only)},
+            {"--engine", said(chosen.engine)},
+            {"--seconds", fmt::to_string(chosen.seconds)},
+            {"--bound", fmt::to_string(chosen.bound)},
+            {"--random", fmt::to_string(chosen.random)},
+            {"--seed", fmt::to_string(chosen.seed)},
+            {"--unpruned", chosen.unpruned ? "yes" : "no"},
+            {"--no-orders", chosen.no_orders ? "yes" : "no"},
+            {"--gtest_filter", GTEST_FLAG_GET(filter)},
+            {"GTEST_TOTAL_SHARDS", variable("GTEST_TOTAL_SHARDS")},
+            {"GTEST_SHARD_INDEX", variable("GTEST_SHARD_INDEX")}};
+}
+
 std::string read_file(const std::string& path) {
     std::ostringstream text;
     text << std::ifstream{path}.rdbuf();
@@ -333,7 +350,7 @@ int conclude() {
         any_failed = any_failed || !report.never_executed.empty() || !report.unsound.empty();
     }
     if (!chosen.json.empty() || !chosen.page.empty()) {
-        const std::string text = certificate(rows, orders, shard);
+        const std::string text = certificate(rows, orders, shard, all_settings());
         if (!chosen.json.empty() && !write_file(chosen.json, text)) any_failed = true;
         if (!chosen.page.empty() && !write_file(chosen.page, page_of(text))) any_failed = true;
     }
