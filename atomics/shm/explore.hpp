@@ -73,13 +73,19 @@ answer perform(const request& wanted);
 [[nodiscard]] std::uint16_t begin_location(std::uint64_t value);
 void end_location(std::uint16_t location);
 
-/// Who touched a cell last, in vector clocks.
+/// What is done to a cell. That it is made and that it ends are writes.
+enum class touch : std::uint8_t { made, read, written, ended };
+
+/// Who touched a cell last, in vector clocks. It lies in the cell and outlives it: memory is not given out again in the same
+/// execution.
 struct cell_history {
+    std::uint64_t made_in = 0;  // the execution's number; of one that was never made, anything else
+    bool ended = false;
     std::int16_t written_at = -1, written_by = 0;
     std::int16_t read_at[8] = {-1, -1, -1, -1, -1, -1, -1, -1};
 };
-/// Finds a race with what others did to the cell. `shown` is asked only when the execution is recorded.
-void touch_cell(cell_history& history, bool writes, const void* object, const std::source_location& at,
+/// Finds a race with what others did to the cell, and a use of one that is not there. `shown` is asked only when the execution is recorded.
+void touch_cell(cell_history& history, touch how, const void* object, const std::source_location& at,
                 std::string (*shown)(const void* value), const void* value);
 
 /// A loop that tries again: where this round of it begins; and that it was in vain, which returns only where such rounds are

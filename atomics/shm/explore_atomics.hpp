@@ -97,16 +97,17 @@ struct explore_atomics {
     template <class T>
     class cell {
     public:
-        cell() = default;
+        cell() { explore::touch_cell(history_, explore::touch::made, this, {}, shown, &value_); }
+        ~cell() { explore::touch_cell(history_, explore::touch::ended, this, {}, shown, &value_); }
         cell(const cell&) = delete;
         cell& operator=(const cell&) = delete;
 
         T read(at where = at::current()) const {
-            explore::touch_cell(history_, false, this, where, shown, &value_);
+            explore::touch_cell(history_, explore::touch::read, this, where, shown, &value_);
             return value_;
         }
         void write(const T& value, at where = at::current()) {
-            explore::touch_cell(history_, true, this, where, shown, &value);
+            explore::touch_cell(history_, explore::touch::written, this, where, shown, &value);
             value_ = value;
         }
 

@@ -71,6 +71,7 @@ void give(void* memory) noexcept {
 void reset(bool keep) {
     if (keep) base = used;
     used = base;
+    ++execution;
 }
 
 }  // namespace shm::explore::arena

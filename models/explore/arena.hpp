@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 namespace shm::explore {
 
@@ -13,6 +14,8 @@ namespace arena {
 inline constexpr unsigned none = ~0U;
 inline constexpr unsigned most = 9;  // eight threads, and what comes before and after them
 inline unsigned current = none;
+
+inline std::uint64_t execution = 0;  // how many have begun
 
 /// A stretch of engine code within a simulated thread.
 class paused {

@@ -387,6 +387,77 @@ struct published_too_early {
         }
     }
 };
+/// Plain data ends as a word does.
+struct read_after_its_end {
+    static constexpr unsigned threads = 2;
+    A::cell<int>* object = nullptr;
+    A::atomic<int> gone{0};
+    void before() { object = new A::cell<int>; }
+    void thread(unsigned index) {
+        if (index == 0) {
+            delete object;
+            gone.store(1, release);
+        } else if (gone.load(acquire) == 1) {
+            (void)object->read();
+        }
+    }
+};
+struct read_in_the_end {
+    static constexpr unsigned threads = 1;
+    A::cell<int>* object = nullptr;
+    void before() { object = new A::cell<int>; }
+    void thread(unsigned) { delete object; }
+    void after() { (void)object->read(); }
+};
+struct ends_while_it_is_read {
+    static constexpr unsigned threads = 2;
+    A::cell<int>* object = nullptr;
+    A::atomic<int> done{0};
+    void before() { object = new A::cell<int>; }
+    void thread(unsigned index) {
+        if (index == 0) {
+            (void)object->read();
+            done.store(1, relaxed);
+        } else {
+            (void)A::await(done, relaxed, [](int seen) { return seen == 1; });
+            delete object;
+        }
+    }
+};
+struct read_while_it_is_made {
+    static constexpr unsigned threads = 2;
+    A::atomic<A::cell<int>*> shared{nullptr};
+    void thread(unsigned index) {
+        if (index == 0) {
+            shared.store(new A::cell<int>, relaxed);
+        } else if (auto* const object = shared.load(acquire)) {
+            (void)object->read();
+        }
+    }
+};
+/// Bytes in which a cell lay in an earlier execution are none in this one.
+struct never_made {
+    static constexpr unsigned threads = 1;
+    void thread(unsigned) {
+        const bool makes = A::choose(2) == 0;
+        void* const bytes = ::operator new(sizeof(A::cell<int>));
+        auto* const object = makes ? new (bytes) A::cell<int> : static_cast<A::cell<int>*>(bytes);
+        object->write(1);
+    }
+};
+/// All is in order here.
+struct published_in_time {
+    static constexpr unsigned threads = 2;
+    A::atomic<A::cell<int>*> shared{nullptr};
+    void thread(unsigned index) {
+        if (index == 0) {
+            shared.store(new A::cell<int>, release);
+        } else if (auto* const object = shared.load(acquire)) {
+            object->write(1);
+            delete object;
+        }
+    }
+};
 struct too_many_words {
     static constexpr unsigned threads = 1;
     void thread(unsigned) {
@@ -432,6 +503,11 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(program_of<used_after_its_end>(), "");
     expect_failure(program_of<destroyed_too_early>(), "destroyed while thread 0 may be using it");
     expect_failure(program_of<published_too_early>(), "used while it is being made at explore_check.cpp:");
+    expect_failure(program_of<read_after_its_end>(), "plain data is used after its end at explore_check.cpp:");
+    expect_failure(program_of<read_in_the_end>(), "plain data is used after its end at explore_check.cpp:");
+    expect_failure(program_of<ends_while_it_is_read>(), "data race");
+    expect_failure(program_of<read_while_it_is_made>(), "data race");
+    expect_failure(program_of<never_made>(), "plain data that was never made is used at explore_check.cpp:");
     expect_failure(program_of<endless_loop>(), "more than 1000 events in an execution: a loop that waits", true);
     expect_failure(program_of<vain_but_not_void>(), "a round that is in vain has no effect", true);
     expect_failure(program_of<too_many_words>(), "atomic objects of a scenario: expected at most 1024, found one more",
@@ -442,6 +518,12 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(
         program_of<not_deterministic>(),
         "the scenario is not deterministic: the same choices lead to another operation at explore_check.cpp:", true);
+}
+
+TEST(explore, plain_data_may_be_made_and_end_in_order) {
+    const auto result = run(program_of<published_in_time>());
+    EXPECT_FALSE(result.failed) << result.why;
+    EXPECT_EQ(result.counted.complete, 2U);
 }
 
 /// A round that was in vain because a weak compare-exchange failed for no reason succeeds in another execution.

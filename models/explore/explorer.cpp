@@ -42,6 +42,16 @@ kind kind_of(action a) {
     }
 }
 
+std::string name_of(touch t) {
+    switch (t) {
+        case touch::made: return "make";
+        case touch::read: return "read";
+        case touch::written: return "write";
+        case touch::ended: break;
+    }
+    return "end";
+}
+
 std::string place_of(const std::source_location& at) {
     const std::string file = at.file_name();
     return file.substr(file.rfind('/') + 1) + ":" + std::to_string(at.line());
@@ -761,26 +771,36 @@ const view& explorer::known_to(const thread& t) const {
     return last == nowhere ? nothing : graph_.events[last].happens_before;
 }
 
-void explorer::touch_cell(cell_history& history, bool writes, const void* object, const std::source_location& at,
+void explorer::touch_cell(cell_history& history, touch how, const void* object, const std::source_location& at,
                           std::string (*shown)(const void* value), const void* value) {
     const arena::paused engine_code;
     const bool alone = phase_ != model::phase::threads;
-    if (model::recorder != nullptr)
-        model::recorder->add(
-            {phase_, alone ? 0 : current_, object, (writes ? "write " : "read ") + shown(value), {}, -1, 0, false, at});
+    const bool used = how == touch::read || how == touch::written;
+    const std::source_location& where = used ? at : threads_[current_].at;
+    if (model::recorder != nullptr && (used || !alone)) {
+        const std::string what = used ? name_of(how) + " " + shown(value) : name_of(how);
+        model::recorder->add({phase_, alone ? 0 : current_, object, what, {}, -1, 0, false, where});
+    }
+    if (how == touch::made) {
+        history = {};
+        history.made_in = arena::execution;
+    }
+    if (history.made_in != arena::execution) fail("plain data that was never made is used", &where);
+    if (history.ended) fail("plain data is used after its end", &where);
+    history.ended = how == touch::ended;
     if (alone) return;
     thread& me = threads_[current_];
-    me.at = at;
+    me.at = where;
     const view& known = known_to(me);
     const auto unknown = [&](std::int16_t when, unsigned who) { return who != current_ && when >= known.count[who]; };
     bool race = unknown(history.written_at, static_cast<unsigned>(history.written_by));
-    if (writes) {
-        ++me.effects;
+    if (how == touch::read) {
+        history.read_at[current_] = me.position;
+    } else {
+        if (how == touch::written) ++me.effects;
         for (unsigned other = 0; other < max_threads; ++other) race = race || unknown(history.read_at[other], other);
         history.written_at = me.position;
         history.written_by = static_cast<std::int16_t>(current_);
-    } else {
-        history.read_at[current_] = me.position;
     }
     if (race) fail("data race");
 }
@@ -942,9 +962,9 @@ std::string explorer::token() const {
 answer perform(const request& wanted) { return explorer::running().perform(wanted); }
 std::uint16_t begin_location(std::uint64_t value) { return explorer::running().begin_location(value); }
 void end_location(std::uint16_t location) { explorer::running().end_location(location); }
-void touch_cell(cell_history& history, bool writes, const void* object, const std::source_location& at,
+void touch_cell(cell_history& history, touch how, const void* object, const std::source_location& at,
                 std::string (*shown)(const void* value), const void* value) {
-    explorer::running().touch_cell(history, writes, object, at, shown, value);
+    explorer::running().touch_cell(history, how, object, at, shown, value);
 }
 bool spurious_failures() { return explorer::running().spurious_failures(); }
 model::round begin_round() { return explorer::running().begin_round(); }

@@ -87,7 +87,7 @@ public:
     answer perform(const request& wanted);
     std::uint16_t begin_location(std::uint64_t value);
     void end_location(std::uint16_t location);
-    void touch_cell(cell_history& history, bool writes, const void* object, const std::source_location& at,
+    void touch_cell(cell_history& history, touch how, const void* object, const std::source_location& at,
                     std::string (*shown)(const void* value), const void* value);
     [[nodiscard]] model::round begin_round() const;
     void in_vain(model::round& failed, const std::source_location& at);
