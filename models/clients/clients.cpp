@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <clients/clients.hpp>
 #include <search.hpp>
 #include <trace.hpp>
@@ -43,19 +44,44 @@ std::string text_of(const failed_client& failed) {
     return text + "       " + failed.why + '\n';
 }
 
-std::string trace_of(const std::string& family, const explore::program& program, const std::string& token,
-                     const std::string& why) {
+std::string trace_of(const std::string& family, unsigned threads, const recording& execution, const std::string& why) {
     const entry scenario{family,
                          family + " client",
                          form::tries,
-                         program.threads,
+                         threads,
                          "each thread has an order of the calls that explains what it was told",
                          false,
-                         {program.make}};
-    recording execution;
-    outcome ended = explore_engine().replay(scenario, {}, token, execution);
+                         {}};
+    outcome ended;
+    ended.failed = !why.empty();
     ended.why = why;
-    return trace_of(scenario, execution, ended) + "its choices: " + token + '\n';
+    return trace_of(scenario, execution, ended);
+}
+
+client_token::client_token(const std::string& text) {
+    const auto wrong = [&text](const std::string& expected) -> std::invalid_argument {
+        return std::invalid_argument{"expected " + expected + ", found \"" + text + "\""};
+    };
+    std::vector<std::string> parts;
+    std::istringstream words{text};
+    for (std::string part; std::getline(words, part, ',');) parts.push_back(part);
+    if (parts.size() != 5) throw wrong("family,seed,client,shrinks,choices");
+    const auto number = [&]<class Number>(const std::string& digits, Number& into) {
+        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), into);
+        if (error != std::errc{} || end != digits.data() + digits.size()) throw wrong("numbers from 0 on");
+    };
+    family = parts[0];
+    number(parts[1], seed);
+    number(parts[2], client);
+    if (client == 0) throw wrong("clients that are numbered from 1 on");
+    std::istringstream steps{parts[3] == "-" ? "" : parts[3] + "."};
+    for (std::string step; std::getline(steps, step, '.');) number(step, shrinks.emplace_back());
+    choices = parts[4];
+}
+
+std::string text_of(const client_token& token) {
+    return fmt::format("{},{},{},{},{}", token.family, token.seed, token.client,
+                       token.shrinks.empty() ? "-" : fmt::to_string(fmt::join(token.shrinks, ".")), token.choices);
 }
 
 }  // namespace shm::model

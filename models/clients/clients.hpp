@@ -27,18 +27,39 @@ struct clients_budget {
 struct clients_report {
     std::string family;
     std::uint64_t seed = 0;
-    std::uint64_t programs = 0, calls = 0, executions = 0, histories = 0, cut_off = 0;
-    unsigned shrunk = 0;  // how often the program that failed was made smaller
-    std::string failure;  // the smallest program, its history, its execution; empty when all were explained
+    std::uint64_t programs = 0, calls = 0, executions = 0;
+    std::uint64_t linearizable = 0;  // histories that one order explains
+    std::uint64_t late = 0;          // others, in which each thread has one of its own
+    std::string failure;             // the smallest program, its history, its execution; empty when all were explained
     double seconds = 0;
 };
 
 using clients_progress = std::function<void(const clients_report& so_far)>;
 
-/// A primitive that has joined.
+/// Stands for one execution of one client: which of those of a seed, which of the smaller ones was tried instead of each,
+/// and the choices of the engine.
+struct client_token {
+    std::string family;
+    std::uint64_t seed = 0;
+    std::uint64_t client = 0;
+    std::vector<std::size_t> shrinks;
+    std::string choices;
+
+    client_token() = default;
+    explicit client_token(const std::string& text);  // throws std::invalid_argument for what is none
+};
+[[nodiscard]] std::string text_of(const client_token& token);
+
+struct clients_replay {
+    std::string text;
+    bool fails;
+};
+
+/// A primitive that has joined. To replay throws std::invalid_argument for a token that stands for nothing.
 struct clients_family {
     std::string name;
     std::function<clients_report(const clients_budget&, const clients_progress&)> check;
+    std::function<clients_replay(const client_token&)> replay;
 };
 inline std::vector<clients_family>& clients_families() {
     static std::vector<clients_family> all;
@@ -144,7 +165,7 @@ history<typename Reference::call> history_of(const client<Reference>& run, const
     return made;
 }
 
-/// A program that failed, as text: the calls and answers in columns, what happened before what, and the trace.
+/// A program and what it was told, as text: calls and answers in columns, and what happened before what.
 struct failed_client {
     std::string title;
     std::vector<std::string> lanes;                       // the names of the threads
@@ -153,8 +174,17 @@ struct failed_client {
     std::string why;
 };
 [[nodiscard]] std::string text_of(const failed_client& failed);
-[[nodiscard]] std::string trace_of(const std::string& family, const explore::program& program, const std::string& token,
+[[nodiscard]] std::string trace_of(const std::string& family, unsigned threads, const recording& execution,
                                    const std::string& why);
+
+/// While it lives, what is run is recorded.
+class recording_into {
+public:
+    explicit recording_into(recording& steps) { recorder = &steps; }
+    ~recording_into() { recorder = nullptr; }
+    recording_into(const recording_into&) = delete;
+    recording_into& operator=(const recording_into&) = delete;
+};
 
 /// Exhausts clients, one after the other, until one fails.
 template <class Subject, class Reference>
@@ -175,21 +205,48 @@ public:
         while (report_.programs < budget_.programs && report_.failure.empty()) {
             rc::Shrinkable<client<Reference>> made = any(random.split(), rc::kNominalSize);
             ++report_.programs;
+            token_ = {};
+            token_.family = report_.family;
+            token_.seed = budget_.seed;
+            token_.client = report_.programs;
             if (fails(made.value())) {
-                while (const auto smaller = smaller_that_fails(made)) made = *smaller, ++report_.shrunk, look();
-                report_.failure = explanation(made.value());
+                while (const auto smaller = smaller_that_fails(made)) made = *smaller, look();
+                (void)fails(made.value());  // once more, since ones that pass were tried in between
+                report_.failure = execution(made.value(), token_);
+            } else if (too_large_) {
+                report_.failure = without_an_end(made.value());
             }
             look();
         }
         return report_;
     }
 
+    clients_replay replay(const rc::Gen<client<Reference>>& any, const client_token& token) {
+        rc::Random random{token.seed};
+        for (std::uint64_t other = 1; other < token.client; ++other) (void)random.split();
+        rc::Shrinkable<client<Reference>> made = any(random.split(), rc::kNominalSize);
+        for (const std::size_t step : token.shrinks) {
+            auto candidates = made.shrinks();
+            auto chosen = candidates.next();
+            for (std::size_t i = 0; i < step && chosen; ++i) chosen = candidates.next();
+            if (!chosen)
+                throw std::invalid_argument("expected smaller clients, found none of number " + std::to_string(step) +
+                                            " in \"" + text_of(token) + "\"");
+            made = *chosen;
+        }
+        std::string text = execution(made.value(), token);
+        return {std::move(text), !why_.empty()};
+    }
+
 private:
     std::optional<rc::Shrinkable<client<Reference>>> smaller_that_fails(
         const rc::Shrinkable<client<Reference>>& large) {
         auto candidates = large.shrinks();
-        while (const auto candidate = candidates.next())
-            if (fails(candidate->value())) return *candidate;
+        for (std::size_t i = 0; const auto candidate = candidates.next(); ++i) {
+            if (!fails(candidate->value())) continue;
+            token_.shrinks.push_back(i);
+            return *candidate;
+        }
         return std::nullopt;
     }
 
@@ -198,81 +255,125 @@ private:
                 [&run, this] { return std::make_unique<client_run<Subject, Reference>>(run, told_); }};
     }
 
-    /// Runs every execution of the client, up to the first whose history nothing explains; that one is then in `why_`,
-    /// `token_` and `failed_`. Histories that have been judged before are known.
+    /// Runs every execution of the client, up to the first whose history nothing explains; that one's choices are then in
+    /// `token_`. Histories that have been judged before are known.
     bool fails(const client<Reference>& run) {
-        const std::size_t calls = calls_of(run).size();
-        if (calls > most_calls)
-            throw std::invalid_argument("calls of a client: expected at most " + std::to_string(most_calls) +
-                                        ", found " + std::to_string(calls));
-        told_.assign(calls, {});
-        report_.calls += calls;
-        why_.clear();
-
+        begin(run);
+        report_.calls += told_.size();
         std::set<std::vector<std::uint64_t>> judged;
         explore::settings how;
         how.between_looks = 1;
         explore::explorer search{program_of(run), how};
         search.on_complete = [&](const explore::graph& execution) {
-            const auto seen = history_of(run, told_, execution);
+            auto seen = history_of(run, told_, execution);
             std::vector<std::uint64_t> key;
             for (const auto& call : seen) {
                 key.push_back(call.after | std::uint64_t{call.told.size()} << 32);
                 key.insert(key.end(), call.told.begin(), call.told.end());
             }
-            if (!judged.insert(std::move(key)).second) return;
-            const unsigned victim = misled(run.start, seen, static_cast<unsigned>(run.threads.size()));
-            if (victim == alone) return;
-            why_ = std::string{"no order of the calls explains what the "} + Subject::lanes[victim] + " was told";
-            failed_ = seen;
+            if (judged.insert(std::move(key)).second) judge(run, std::move(seen));
         };
-        search.run(
-            [&](const explore::totals& so_far) { return why_.empty() && so_far.visited < budget_.most_executions; });
-        report_.executions += search.so_far().complete;
-        report_.histories += judged.size();
-        if (search.failed()) {
-            why_ = search.why();
-            failed_ = calls_of(run);
-            for (std::size_t i = 0; i < failed_.size(); ++i) failed_[i].told = told_[i].told;
-        } else if (why_.empty() && !search.exhausted()) {
-            ++report_.cut_off;
-        }
-        if (!why_.empty()) token_ = search.token();
+        const auto executions = [](const explore::totals& all) { return all.complete + all.blocked; };
+        search.run([&](const explore::totals& so_far) {
+            return why_.empty() && executions(so_far) <= budget_.most_executions;
+        });
+        report_.executions += executions(search.so_far());
+        if (search.failed()) why_ = search.why();
+        too_large_ = why_.empty() && !search.exhausted();
+        if (!why_.empty()) token_.choices = search.token();
         return !why_.empty();
     }
 
-    std::string explanation(const client<Reference>& smallest) {
-        (void)fails(smallest);  // once more, since larger ones and ones that pass were tried in between
-        failed_client shown;
-        std::ostringstream title;
-        title << report_.family << ", client " << report_.programs << " of seed " << budget_.seed << ", made smaller "
-              << report_.shrunk << " times: " << smallest.start;
-        shown.title = title.str();
-        shown.lanes.assign(std::begin(Subject::lanes), std::begin(Subject::lanes) + smallest.threads.size());
-        for (std::size_t i = 0; i < failed_.size(); ++i) {
-            const auto& call = failed_[i];
-            std::ostringstream text;
-            text << call.made << (told_[i].returned ? " -> " + answer_text(call.made, call.told) : " does not return");
-            shown.calls.emplace_back(call.thread, text.str());
+    void begin(const client<Reference>& run) {
+        seen_ = calls_of(run);
+        if (seen_.size() > most_calls)
+            throw std::invalid_argument("calls of a client: expected at most " + std::to_string(most_calls) +
+                                        ", found " + std::to_string(seen_.size()));
+        told_.assign(seen_.size(), {});
+        why_.clear();
+    }
+
+    void judge(const client<Reference>& run, history<typename Reference::call> seen) {
+        seen_ = std::move(seen);
+        if (linearizable(run.start, seen_)) {
+            ++report_.linearizable;
+            return;
+        }
+        const unsigned victim = misled(run.start, seen_, static_cast<unsigned>(run.threads.size()));
+        if (victim == alone)
+            ++report_.late;
+        else
+            why_ = std::string{"no order of the calls explains what the "} + Subject::lanes[victim] + " was told";
+    }
+
+    /// Runs and shows one execution; `why_` says what is wrong with it.
+    std::string execution(const client<Reference>& run, const client_token& token) {
+        begin(run);
+        explore::explorer search{program_of(run), {}};
+        search.on_complete = [&](const explore::graph& execution) { judge(run, history_of(run, told_, execution)); };
+        recording steps;
+        {
+            const recording_into steps_of{steps};
+            search.replay(token.choices);
+        }
+        if (search.failed()) why_ = search.why();
+        for (std::size_t i = 0; i < seen_.size(); ++i) seen_[i].told = told_[i].told;
+
+        failed_client shown = shown_calls(run, token);
+        for (std::size_t i = 0; i < seen_.size(); ++i) {
+            const auto& call = seen_[i];
+            shown.calls[i].second +=
+                told_[i].returned ? " -> " + answer_text(call.made, call.told) : " does not return";
             shown.after.push_back(call.after);
         }
-        shown.why = why_;
-        return text_of(shown) + '\n' + trace_of(report_.family, program_of(smallest), token_, why_);
+        shown.why = why_.empty() ? "explained" : why_;
+        return text_of(shown) + '\n' +
+               trace_of(report_.family, static_cast<unsigned>(run.threads.size()), steps, why_) + "replay: --replay '" +
+               text_of(token) + "'\n";
+    }
+
+    /// A client with so many executions is none to exhaust: the generator has to make smaller ones.
+    std::string without_an_end(const client<Reference>& run) {
+        failed_client shown = shown_calls(run, token_);
+        shown.after.resize(shown.calls.size());
+        shown.why = "expected at most " + std::to_string(budget_.most_executions) + " executions, found more";
+        return text_of(shown);
+    }
+
+    failed_client shown_calls(const client<Reference>& run, const client_token& token) const {
+        failed_client shown;
+        std::ostringstream title;
+        title << token.family << ", client " << token.client << " of seed " << token.seed << ", made smaller "
+              << token.shrinks.size() << " times: " << run.start;
+        shown.title = title.str();
+        shown.lanes.assign(std::begin(Subject::lanes), std::begin(Subject::lanes) + run.threads.size());
+        for (const auto& call : calls_of(run)) {
+            std::ostringstream text;
+            text << call.made;
+            shown.calls.emplace_back(call.thread, text.str());
+        }
+        return shown;
     }
 
     clients_budget budget_;
     clients_report report_;
-    std::vector<told_call> told_;  // of the execution that is going on
-    history<typename Reference::call> failed_;
-    std::string why_, token_;
+    std::vector<told_call> told_;             // of the execution that is going on,
+    history<typename Reference::call> seen_;  // and its history, if it has come to an end
+    std::string why_;                         // it is wrong
+    bool too_large_ = false;
+    client_token token_;
 };
 
 /// Adds a primitive. `Subject` is made from the reference at its start, over explore_atomics, and has the reference's
 /// operations; `Subject::lanes` are the names of its threads. `any` makes up a client.
 template <class Subject, class Reference>
 void add_clients(const std::string& family, rc::Gen<client<Reference>> (*any)()) {
-    clients_families().push_back({family, [=](const clients_budget& budget, const clients_progress& tell) {
+    clients_families().push_back({family,
+                                  [=](const clients_budget& budget, const clients_progress& tell) {
                                       return clients_check<Subject, Reference>{family, budget}.run(any(), tell);
+                                  },
+                                  [=](const client_token& token) {
+                                      return clients_check<Subject, Reference>{family, {}}.replay(any(), token);
                                   }});
 }
 

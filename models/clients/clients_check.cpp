@@ -17,12 +17,8 @@ namespace {
 
 // The judge, on histories by hand.
 
-constexpr bits everybody = ~bits{0};
 using ring_history = history<ring_call>;
 
-bool linearizable(const ring_reference& start, const ring_history& judged) {
-    return order_search<ring_reference>{judged, everybody}.finds_one_from(start);
-}
 constexpr std::uint64_t pushed = static_cast<std::uint64_t>(push_result::pushed);
 constexpr std::uint64_t full = static_cast<std::uint64_t>(push_result::full);
 constexpr ring_call push_1{ring_call::try_push, 1}, push_2{ring_call::try_push, 2}, push_3{ring_call::try_push, 3};
@@ -198,8 +194,8 @@ rc::Gen<client<word_reference>> any_client_of_a_word() {
     });
 }
 template <word_kind Kind>
-clients_report check_word() {
-    return clients_check<word<Kind>, word_reference>{"word", {}}.run(any_client_of_a_word(), {});
+clients_report check_word(const clients_budget& budget = {}) {
+    return clients_check<word<Kind>, word_reference>{"word", budget}.run(any_client_of_a_word(), {});
 }
 
 TEST(generated_clients, of_a_word_that_is_right_are_all_explained) {
@@ -207,6 +203,8 @@ TEST(generated_clients, of_a_word_that_is_right_are_all_explained) {
     EXPECT_EQ(report.failure, "");
     EXPECT_EQ(report.programs, clients_budget{}.programs);
     EXPECT_GT(report.executions, 2 * report.programs);
+    EXPECT_GT(report.linearizable, report.programs);
+    EXPECT_EQ(report.late, 0U) << "a word's answers are never late";
 }
 
 TEST(generated_clients, find_a_lost_addition_and_make_the_client_small) {
@@ -234,6 +232,51 @@ TEST(generated_clients, find_an_answer_that_has_been_overtaken) {
     EXPECT_NE(report.failure.find("no order of the calls explains"), std::string::npos) << report.failure;
 }
 
+TEST(generated_clients, of_a_ring_are_told_some_things_late) {
+    const auto ring = std::find_if(clients_families().begin(), clients_families().end(),
+                                   [](const clients_family& family) { return family.name == "spsc_ring"; });
+    ASSERT_NE(ring, clients_families().end());
+    const auto report = ring->check({.programs = 100}, {});
+    EXPECT_EQ(report.failure, "");
+    EXPECT_GT(report.late, 0U);
+    EXPECT_GT(report.linearizable, report.late);
+}
+
+TEST(generated_clients, with_too_many_executions_are_a_failure) {
+    const auto report = check_word<word_kind::right>({.most_executions = 10});
+    EXPECT_NE(report.failure.find("expected at most 10 executions, found more"), std::string::npos) << report.failure;
+    EXPECT_LT(report.programs, clients_budget{}.programs);
+}
+
+/// Both when no order explains an execution and when it has no end.
+template <word_kind Kind>
+void expect_to_replay() {
+    const auto report = check_word<Kind>();
+    const std::string before = "replay: --replay '", after = "'\n";
+    const auto first = report.failure.find(before);
+    ASSERT_NE(first, std::string::npos) << report.failure;
+    const std::string token =
+        report.failure.substr(first + before.size(), report.failure.size() - first - before.size() - after.size());
+    const clients_replay again =
+        clients_check<word<Kind>, word_reference>{"word", {}}.replay(any_client_of_a_word(), client_token{token});
+    EXPECT_TRUE(again.fails);
+    EXPECT_EQ(again.text, report.failure) << token;
+}
+TEST(generated_clients, that_fail_replay_from_their_token) {
+    expect_to_replay<word_kind::loses>();
+    expect_to_replay<word_kind::races>();
+    expect_to_replay<word_kind::remembers>();
+}
+
+TEST(generated_clients, a_token_that_is_none_is_refused) {
+    for (const char* const token : {"", "word", "word,1,1,-", "word,x,1,-,::", "word,1,0,-,::", "word,1,1,a,::",
+                                    "word,1,1,0.,::", "word,1,1,99999,::", "word,1,1,-,", "word,1,1,-,:%:"})
+        EXPECT_THROW((void)(clients_check<word<word_kind::right>, word_reference>{"word", {}}.replay(
+                         any_client_of_a_word(), client_token{token})),
+                     std::invalid_argument)
+            << token;
+}
+
 // The primitives.
 
 clients_budget budget;
@@ -250,18 +293,39 @@ public:
                          static_cast<unsigned long long>(so_far.programs),
                          static_cast<unsigned long long>(so_far.executions), so_far.seconds);
         });
-        std::printf("%s: %llu clients of seed %llu, %llu calls, %llu executions, %llu histories, %.1f s\n",
-                    found.family.c_str(), static_cast<unsigned long long>(found.programs),
-                    static_cast<unsigned long long>(found.seed), static_cast<unsigned long long>(found.calls),
-                    static_cast<unsigned long long>(found.executions), static_cast<unsigned long long>(found.histories),
-                    found.seconds);
+        std::printf(
+            "%s: %llu clients of seed %llu, %llu calls, %llu executions, %.1f s; histories: %llu linearizable, %llu "
+            "with an "
+            "order for each thread\n",
+            found.family.c_str(), static_cast<unsigned long long>(found.programs),
+            static_cast<unsigned long long>(found.seed), static_cast<unsigned long long>(found.calls),
+            static_cast<unsigned long long>(found.executions), found.seconds,
+            static_cast<unsigned long long>(found.linearizable), static_cast<unsigned long long>(found.late));
         if (!found.failure.empty()) ADD_FAILURE() << found.failure;
-        EXPECT_EQ(found.cut_off, 0U) << "clients with more executions than " << budget.most_executions;
     }
 
 private:
     const clients_family& family_;
 };
+
+enum exit_code : int { passed = 0, failed = 1, wrong_usage = 2 };
+
+int replay(const std::string& text) {
+    try {
+        const client_token token{text};
+        const auto family = std::find_if(clients_families().begin(), clients_families().end(),
+                                         [&](const clients_family& each) { return each.name == token.family; });
+        if (family == clients_families().end())
+            throw std::invalid_argument{"expected the name of a primitive, found \"" + token.family + "\""};
+        const clients_replay shown = family->replay(token);
+        std::printf("%s\n%s\n", shown.text.c_str(),
+                    shown.fails ? "FAIL, as the token promised" : "PASS: this execution does not fail");
+        return shown.fails ? failed : passed;
+    } catch (const std::invalid_argument& refused) {
+        std::fprintf(stderr, "--replay: %s\n", refused.what());
+        return wrong_usage;
+    }
+}
 
 int run(int argc, char** argv) {
     testing::InitGoogleTest(&argc, argv);
@@ -269,7 +333,14 @@ int run(int argc, char** argv) {
         "Exhausts generated clients of each primitive, and judges every execution by the primitive's reference."};
     app.add_option("--clients", budget.programs, "How many of each")->check(CLI::PositiveNumber)->capture_default_str();
     app.add_option("--seed", budget.seed, "Other clients")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    std::string token;
+    app.add_option("--replay", token, "Show the one execution that this token stands for");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e) == 0 ? passed : wrong_usage;
+    }
+    if (!token.empty()) return replay(token);
     for (const clients_family& family : clients_families())
         testing::RegisterTest("clients_of", family.name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                               [&family]() -> testing::Test* { return new family_test{family}; });

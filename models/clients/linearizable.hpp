@@ -68,6 +68,12 @@ private:
     std::set<std::pair<bits, Reference>> tried_;
 };
 
+template <class Reference>
+[[nodiscard]] bool linearizable(const Reference& start, const history<typename Reference::call>& judged) {
+    constexpr bits everybody = ~bits{0};
+    return order_search<Reference>{judged, everybody}.finds_one_from(start);
+}
+
 /// A thread whose answers no order explains; `alone` when there is none. Each thread may have an order of its own.
 template <class Reference>
 [[nodiscard]] unsigned misled(const Reference& start, const history<typename Reference::call>& judged,
