@@ -3,7 +3,9 @@
 // search must be so; and what it calls a token must replay.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <explore/arena.hpp>
 #include <optional>
 #include <random>
 #include <relacy/engine.hpp>
@@ -11,6 +13,7 @@
 #include <search.hpp>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace shm::model {
@@ -71,6 +74,7 @@ const program* running;
 bool mortal;  // whether its threads may be killed
 std::set<std::string>* outcomes;
 
+template <class Layer>
 class interpreted final : public instance {
 public:
     void before() override {
@@ -83,10 +87,12 @@ public:
             saw(index, -2);
     }
     void after() override {
-        if (repeats_another()) return;  // so that nothing counts as seen that only a repetition shows
+        if (std::is_same_v<Layer, A> && repeats_another())
+            return;  // so that nothing counts as seen that only a repetition shows
         std::string outcome;
         for (const auto& mine : seen_) outcome += mine + "|";
         for (auto& w : words_) outcome += std::to_string(w->load(relaxed)) + " ";
+        const explore::arena::paused outlives_the_execution;
         outcomes->insert(outcome);
     }
 
@@ -110,12 +116,13 @@ private:
                     break;
                 }
                 case step::look: {
-                    const auto found = A::await_until(word, s.order, [](int seen) { return seen != 0; }, deadline{});
+                    const auto found =
+                        Layer::await_until(word, s.order, [](int seen) { return seen != 0; }, deadline{});
                     saw(index, found.value_or(-1));
                     break;
                 }
                 case step::choice: saw(index, static_cast<int>(choose(2))); break;
-                case step::fence: A::fence(s.order); break;
+                case step::fence: Layer::fence(s.order); break;
                 case step::read_cell: saw(index, cell_.read()); break;
                 case step::write_cell: cell_.write(s.operand); break;
             }
@@ -124,8 +131,8 @@ private:
 
     void saw(unsigned index, int value) { seen_[index] += std::to_string(value) + " "; }
 
-    std::array<std::optional<A::atomic<int>>, locations> words_;
-    A::cell<int> cell_;
+    std::array<std::optional<typename Layer::template atomic<int>>, locations> words_;
+    typename Layer::template cell<int> cell_;
     std::array<std::string, 3> seen_;
 };
 
@@ -134,7 +141,7 @@ struct all_of_it {
     outcome result;
 };
 
-all_of_it run(const program& p, search_kind kind, unsigned bound = 3) {
+all_of_it run(const program& p, search_kind kind, unsigned bound = 3, engine& by = relacy_engine()) {
     all_of_it all;
     running = &p;
     outcomes = &all.outcomes;
@@ -144,12 +151,13 @@ all_of_it run(const program& p, search_kind kind, unsigned bound = 3) {
                          static_cast<unsigned>(p.size()),
                          "",
                          false,
-                         {{}, [] { return std::make_unique<interpreted>(); }}};
+                         {[] { return std::make_unique<interpreted<explore_atomics>>(); },
+                          [] { return std::make_unique<interpreted<A>>(); }}};
     search how;
     how.kind = kind;
     how.bound = bound;
     how.seconds = 20;
-    all.result = relacy_engine().explore(scenario, how);
+    all.result = by.explore(scenario, how);
     return all;
 }
 
@@ -211,6 +219,132 @@ TEST(engine, no_bound_at_all_still_runs_each_thread_first) {
     const program p{{{step::store, 0, 1, relaxed}, {step::load, 1, 0, relaxed}},
                     {{step::store, 1, 1, relaxed}, {step::load, 0, 0, relaxed}}};
     EXPECT_GE(run(p, search_kind::bounded, 0).outcomes.size(), 2U);
+}
+
+std::string text_of(const program& p) {
+    constexpr const char* kinds[] = {"load", "store",  "add",   "exchange",  "compare",   "compare_weak",
+                                     "look", "choice", "fence", "read_cell", "write_cell"};
+    std::string text;
+    for (const auto& steps : p) {
+        text += text.empty() ? "" : " | ";
+        for (const step& s : steps)
+            text += std::string{kinds[s.what]} + " " + std::to_string(s.location) + " " + std::to_string(s.operand) +
+                    " " + name_of(s.order) + "; ";
+    }
+    return text;
+}
+
+bool reads(const step& s) { return s.what == step::load || s.what == step::look; }
+bool writes(const step& s) { return s.what == step::store || s.what == step::add || s.what == step::exchange; }
+bool compares(const step& s) { return s.what == step::compare || s.what == step::compare_weak; }
+bool is_seq_cst_fence(const step& s) { return s.what == step::fence && s.order == seq_cst; }
+bool is_seq_cst_access(const step& s) { return (reads(s) || writes(s) || compares(s)) && s.order == seq_cst; }
+
+template <class Wanted>
+int count(const program& p, Wanted wanted) {
+    int found = 0;
+    for (const auto& steps : p) found += static_cast<int>(std::count_if(steps.begin(), steps.end(), wanted));
+    return found;
+}
+
+/// What Relacy may leave out. It takes each word's stores in the order of execution and one of its last two values, which
+/// makes no difference to a word that is written once. A compare-exchange that fails reads the newest value, and fails for no
+/// reason once. Seq_cst loads come in the order of execution, which is more than C++ asks where other orders are used as well,
+/// and seq_cst fences are a little too strong.
+bool relacy_may_be_blind(const program& p) {
+    for (unsigned location = 0; location < locations; ++location)
+        if (count(p, [&](const step& s) { return writes(s) && s.location == location; }) > 1) return true;
+    const auto is_seq_cst_load = [](const step& s) { return reads(s) && s.order == seq_cst; };
+    const auto is_of_another_order = [](const step& s) { return (reads(s) || writes(s)) && s.order != seq_cst; };
+    return count(p, compares) != 0 || count(p, is_seq_cst_fence) != 0 ||
+           (count(p, is_seq_cst_load) != 0 && count(p, is_of_another_order) != 0);
+}
+
+/// And what it knows nothing of, and shows though C++ forbids it: which of a seq_cst fence and another thread's seq_cst
+/// access comes first.
+bool relacy_may_be_wrong(const program& p) {
+    return count(p, is_seq_cst_fence) != 0 && count(p, is_seq_cst_access) != 0;
+}
+
+/// Longer than the others, with nothing in it that Relacy may be blind to.
+program random_program_of_single_writes(std::mt19937& random) {
+    for (;;) {
+        program p = random_program(random, random() % 4 == 0);
+        bool written[locations] = {};
+        for (auto& steps : p)
+            for (step& s : steps) {
+                if (compares(s)) s.what = step::load;
+                if (writes(s) && std::exchange(written[s.location], true)) s.what = step::look;
+                if (reads(s) && (s.order == release || s.order == acq_rel)) s.order = acquire;
+                if (is_seq_cst_fence(s)) s.order = acq_rel;
+            }
+        if (!relacy_may_be_blind(p)) return p;
+    }
+}
+
+/// What the engines were compared on.
+struct compared {
+    int programs = 0, equal = 0, racy = 0;
+    std::size_t outcomes = 0, of_relacy = 0;
+};
+
+/// What Relacy sees, explore sees; and the other way round, but for what Relacy is known to be blind to.
+void compare_engines(const program& p, compared& so_far) {
+    const auto first = run(p, search_kind::complete, 0, explore_engine());
+    const auto second = run(p, search_kind::complete);
+    ASSERT_FALSE(first.result.broken || second.result.broken) << first.result.why << second.result.why;
+    const bool races = first.result.failed;
+    ++so_far.programs;
+    so_far.racy += races;
+    EXPECT_TRUE(races || !second.result.failed) << "a race that explore does not find: " << second.result.why;
+    EXPECT_TRUE(races == second.result.failed || relacy_may_be_blind(p));
+    if (races) return;  // which ends a search
+    ASSERT_TRUE(first.result.exhausted && second.result.exhausted);
+    so_far.outcomes += first.outcomes.size();
+    so_far.of_relacy += second.outcomes.size();
+    so_far.equal += first.outcomes == second.outcomes;
+    if (!relacy_may_be_blind(p)) {
+        EXPECT_EQ(first.outcomes, second.outcomes);
+    }
+    EXPECT_TRUE(
+        std::includes(first.outcomes.begin(), first.outcomes.end(), second.outcomes.begin(), second.outcomes.end()))
+        << testing::PrintToString(second.outcomes) << "\nis not part of\n"
+        << testing::PrintToString(first.outcomes);
+}
+
+template <class Generator>
+void compare_engines(unsigned seed, int programs, Generator next) {
+    std::mt19937 random{seed};
+    compared so_far;
+    while (so_far.programs < programs && !testing::Test::HasFailure()) {
+        const program p = next(random);
+        if (relacy_may_be_wrong(p)) continue;
+        const testing::ScopedTrace which{__FILE__, __LINE__, text_of(p)};
+        compare_engines(p, so_far);
+    }
+    std::printf(
+        "%d programs, %d of them with a race: explore sees %zu outcomes, Relacy %zu of them, all of %d programs\n",
+        so_far.programs, so_far.racy, so_far.outcomes, so_far.of_relacy, so_far.equal);
+}
+
+TEST(two_engines, relacy_sees_nothing_that_explore_does_not) {
+    compare_engines(1, 10'000, [](std::mt19937& random) { return random_program(random, false); });
+}
+TEST(two_engines, see_the_same_where_no_word_is_written_twice) {
+    compare_engines(2, 10'000, random_program_of_single_writes);
+}
+TEST(two_engines, find_the_same_races) {
+    compare_engines(3, 5000, [](std::mt19937& random) { return random_program(random, true); });
+}
+
+/// x := 1 (seq_cst), reads y (seq_cst)  |  y := 1, fence (seq_cst), reads x: not both 0, says C++.
+TEST(two_engines, relacy_does_not_put_seq_cst_fences_and_accesses_in_one_order) {
+    const program p{{{step::store, 0, 1, seq_cst}, {step::load, 1, 0, seq_cst}},
+                    {{step::store, 1, 1, relaxed}, {step::fence, 0, 0, seq_cst}, {step::load, 0, 0, relaxed}}};
+    const auto first = run(p, search_kind::complete, 0, explore_engine()).outcomes;
+    const auto second = run(p, search_kind::complete).outcomes;
+    EXPECT_EQ(first.size(), 3U);
+    EXPECT_EQ(second.size(), 4U);
 }
 
 /// Two threads each add once, without atomicity; a scenario that must fail.
@@ -306,7 +440,7 @@ TEST(engine, a_search_that_ran_out_of_time_does_not_say_exhausted) {
     how.kind = search_kind::full;
     how.seconds = 0.05;
     const entry scenario{
-        "engine", "large", form::tries, 3, "", false, {{}, [] { return std::make_unique<interpreted>(); }}};
+        "engine", "large", form::tries, 3, "", false, {{}, [] { return std::make_unique<interpreted<A>>(); }}};
     const auto cut_off = relacy_engine().explore(scenario, how);
     EXPECT_FALSE(cut_off.failed);
     EXPECT_FALSE(cut_off.exhausted);
