@@ -24,8 +24,13 @@ target_sources(shm_model
     models/explore/engine.cpp
     models/explore/explorer.cpp
     models/explore/fiber.cpp
+    models/explore/frontier.cpp
     models/explore/graph.cpp
+    models/explore/layer.cpp
     models/explore/split.cpp
+    models/explore/teller.cpp
+    models/explore/token.cpp
+    models/explore/words.cpp
     models/source_text.cpp
     models/trace.cpp
     models/verify.cpp)

@@ -4,6 +4,7 @@
 #include <exception>
 #include <explore/arena.hpp>
 #include <explore/explorer.hpp>
+#include <explore/token.hpp>
 #include <stdexcept>
 
 namespace shm::explore {
@@ -11,13 +12,8 @@ namespace {
 
 using enum std::memory_order;
 
-constexpr std::size_t most_spare = 1024;
-constexpr std::size_t most_locations = 1024;
 constexpr unsigned most_choices = 256;  // before and after the threads
 constexpr std::int16_t never = 0x7fff;  // a position that no thread reaches
-constexpr std::int16_t always = -1;     // one that every thread knows of
-constexpr unsigned none_scripted = ~0U;
-constexpr unsigned stuck_scripted = 9999;
 
 rmw rmw_of(action a) {
     switch (a) {
@@ -42,25 +38,10 @@ kind kind_of(action a) {
     }
 }
 
-std::string name_of(touch t) {
-    switch (t) {
-        case touch::made: return "make";
-        case touch::read: return "read";
-        case touch::written: return "write";
-        case touch::ended: break;
-    }
-    return "end";
-}
-
 std::string place_of(const std::source_location& at) {
     const std::string file = at.file_name();
     return file.substr(file.rfind('/') + 1) + ":" + std::to_string(at.line());
 }
-
-constexpr std::string_view digits = "0123456789abcdefghijklmnopqrstuvwxyz";
-
-/// One digit where that is enough, else a number in parentheses.
-std::string number(unsigned n) { return n < digits.size() ? std::string(1, digits[n]) : "(" + std::to_string(n) + ")"; }
 
 explorer* running_explorer;
 
@@ -68,51 +49,8 @@ explorer* running_explorer;
 
 explorer& explorer::running() { return *running_explorer; }
 
-/// The decisions of one execution, in an order in which each thread can take them: the sequential choices before, for each
-/// event its thread and its option, the sequential choices after.
-struct explorer::script {
-    std::vector<std::uint8_t> before, after;
-    std::vector<std::pair<unsigned, unsigned>> steps;
-    std::size_t next = 0;
-
-    explicit script(const std::string& token) {
-        std::size_t at = 0;
-        const auto read = [&] {
-            if (at < token.size() && token[at] == '(') {
-                const auto end = token.find(')', at);
-                if (end == std::string::npos) wrong(token, at);
-                const auto value = std::strtoul(token.c_str() + at + 1, nullptr, 10);
-                at = end + 1;
-                return static_cast<unsigned>(value);
-            }
-            const auto digit = at < token.size() ? digits.find(token[at]) : std::string_view::npos;
-            if (digit == std::string_view::npos) wrong(token, at);
-            ++at;
-            return static_cast<unsigned>(digit);
-        };
-        const auto skip_colon = [&] {
-            if (at >= token.size() || token[at] != ':') wrong(token, at);
-            ++at;
-        };
-        while (at < token.size() && token[at] != ':') before.push_back(static_cast<std::uint8_t>(read()));
-        skip_colon();
-        while (at < token.size() && token[at] != ':') {
-            const unsigned thread = read();
-            steps.emplace_back(thread, read());
-        }
-        skip_colon();
-        while (at < token.size()) after.push_back(static_cast<std::uint8_t>(read()));
-    }
-
-private:
-    [[noreturn]] static void wrong(const std::string& token, std::size_t at) {
-        throw std::invalid_argument("character " + std::to_string(at + 1) +
-                                    " of the token: expected a digit or a colon, found " +
-                                    (at < token.size() ? "\"" + token.substr(at, 1) + "\"" : "its end"));
-    }
-};
-
-explorer::explorer(const program& subject, const settings& how) : subject_{subject}, how_{how} {
+explorer::explorer(const program& subject, const settings& how)
+    : subject_{subject}, how_{how}, frontier_{words_}, graph_{frontier_.now} {
     if (subject.threads < 1 || subject.threads > max_threads)
         throw std::invalid_argument("threads of a scenario: expected 1 to " + std::to_string(max_threads) + ", found " +
                                     std::to_string(subject.threads));
@@ -122,10 +60,8 @@ explorer::~explorer() = default;
 void explorer::run(const std::function<bool(const totals&)>& go_on) { run_from({}, go_on); }
 
 void explorer::run_from(const graph& root, const std::function<bool(const totals&)>& go_on) {
-    push_copy(root);
-    while (!open_.empty()) {
-        std::swap(graph_, open_.back());
-        drop_last();
+    frontier_.put_aside(root);
+    while (frontier_.next()) {
         execute();
         if (failed_) return;
         if (totals_.visited % how_.between_looks == 0 && go_on && !go_on(totals_)) return;
@@ -139,8 +75,7 @@ std::vector<graph> explorer::run_until(std::size_t graphs, const std::function<b
         graph_ = std::move(waiting.front());
         waiting.pop_front();
         execute();
-        std::move(open_.begin(), open_.end(), std::back_inserter(waiting));
-        open_.clear();
+        for (graph& other : frontier_.take_all()) waiting.push_back(std::move(other));
         if (failed_) return {};
         if (totals_.visited % how_.between_looks == 0 && go_on && !go_on(totals_)) break;
     }
@@ -156,28 +91,12 @@ void explorer::replay(const std::string& token) {
     execute();
 }
 
-graph& explorer::push_copy(const graph& of) {
-    if (spare_.empty()) {
-        open_.emplace_back(of);
-    } else {
-        open_.push_back(std::move(spare_.back()));
-        spare_.pop_back();
-        open_.back() = of;
-    }
-    return open_.back();
-}
-
-void explorer::drop_last() {
-    if (spare_.size() < most_spare) spare_.push_back(std::move(open_.back()));
-    open_.pop_back();
-}
-
 void explorer::begin() {
     ++totals_.visited;
     arena::reset(was_recording_);
     was_recording_ = model::recorder != nullptr;
-    for (auto& of_thread : recorded_) of_thread.clear();
-    begun_.fill(0);
+    words_.clear();
+    teller_.clear();
     for (thread& t : threads_) {
         t.is = state::ended;
         t.position = 0;
@@ -191,7 +110,7 @@ void explorer::begin() {
 }
 
 /// Runs the program along the graph, and from there on makes the graph longer until nothing more can happen. What else
-/// could have been done at each step is left in `open_`.
+/// could have been done at each step is put aside.
 void explorer::execute() {
     begin();
     phase_ = model::phase::before;
@@ -204,7 +123,7 @@ void explorer::execute() {
     for (unsigned t = 0; t < subject_.threads; ++t) start(t);
     settle();
     for (thread& t : threads_)
-        if (t.is == state::half_way && !add_write_of_rmw(t)) return;
+        if (t.is == state::half_way && !extend(t)) return;
     settle();
     while (!failed_) {
         thread* const t = next();
@@ -290,7 +209,7 @@ answer explorer::perform(const request& wanted) {
     }
     const arena::paused engine_code;
     me.at = wanted.at;
-    if (wanted.awaited != nullptr) remember(me, wanted);
+    if (wanted.awaited != nullptr) frontier_.remember(current_, me.position, *wanted.awaited);
     const auto suspend_as = [&me](state why) {
         me.is = why;
         fiber::suspend();
@@ -331,7 +250,7 @@ answer explorer::perform(const request& wanted) {
             child.parent = me.slots[here];
             start(static_cast<unsigned>(e.value));
         }
-        if (model::recorder != nullptr) record(e, wanted);
+        if (model::recorder != nullptr) teller_.tell(e, wanted, phase_, current_, me.position, graph_);
         return {e.value, e.succeeds};
     }
 }
@@ -370,37 +289,11 @@ event explorer::event_for(const request& wanted) const {
     return e;
 }
 
-void explorer::remember(thread& t, const request& wanted) {
-    const auto index = static_cast<std::size_t>(t.position);
-    if (t.awaited.size() <= index) t.awaited.resize(index + 1);
-    t.awaited[index] = *wanted.awaited;
-}
-
-bool explorer::satisfies(const event& read, std::uint64_t value) const {
-    return threads_[read.thread].awaited[static_cast<std::size_t>(read.index)](value);
-}
-
-std::uint64_t explorer::value_of(slot write, std::uint16_t location) const {
-    return write == initial ? words_[location].value : graph_.events[write].value;
-}
-
 /// Whether what the thread wants can happen now. Only waits and joins cannot always.
 bool explorer::enabled(const thread& t) {
     const event& e = t.wanted;
     if (e.what == kind::join) return threads_[e.value].is == state::ended;
-    if (!e.waits) return true;
-    const auto visible = graph_.writes_visible(e.location, known_to(t), writes_);
-    for (unsigned place = visible.oldest; place <= visible.newest; ++place)
-        if (satisfies(e, value_of(writes_[place], e.location)) && may_read(e, writes_[place])) return true;
-    return false;
-}
-
-/// Whether seq_cst events leave the thread that wants to read this write. If they do not now, they never will.
-bool explorer::may_read(const event& wanted, slot write) {
-    if (!graph_.has_seq_cst && wanted.order != seq_cst) return true;
-    restricted_ = graph_;
-    restricted_.set_source(restricted_.append(wanted), write, words_[wanted.location].value);
-    return restricted_.seq_cst_consistent();
+    return !e.waits || frontier_.can_end(e);
 }
 
 /// Whose turn it is: any order is right that depends on the graph alone. Reads come after writes, because what is written
@@ -419,214 +312,61 @@ explorer::thread* explorer::next() {
     return best;
 }
 
-unsigned explorer::scripted() const {
-    return script_ && script_->next < script_->steps.size() ? script_->steps[script_->next].second : none_scripted;
+unsigned explorer::asked() const {
+    return script_ && script_->next < script_->steps.size() ? script_->steps[script_->next].second
+                                                            : frontier::none_asked;
 }
 
-/// Adds the event that the thread wants. False when what has come about is no execution.
+/// Adds the event that the thread wants, or the second half of the one it has. False when what has come about is no
+/// execution.
 bool explorer::extend(thread& t) {
-    event e = t.wanted;
+    const slot first_new = graph_.size();
     bool consistent = true;
-    switch (e.what) {
-        case kind::read: consistent = add_read(t, e); break;
-        case kind::write: consistent = add_write(t, e); break;
-        case kind::choice: add_choice(t, e); break;
-        case kind::spawn: {
-            std::array<bool, max_threads> taken{};
-            for (unsigned i = 0; i < subject_.threads; ++i) taken[i] = true;
-            for (const event& other : graph_.events)
-                if (other.what == kind::spawn) taken[other.value] = true;
-            const auto* const id = std::find(taken.begin(), taken.end(), false);
-            if (id == taken.end()) {
-                set_failure("threads at one time: expected at most " + std::to_string(max_threads) + ", found one more",
-                            nullptr, true);
-                return false;
+    if (t.is == state::half_way) {
+        consistent = frontier_.add_write_of_rmw(t.slots.back());
+    } else {
+        event& e = t.wanted;
+        switch (e.what) {
+            case kind::read: consistent = frontier_.add_read(e, e.waits && others_go_on(t), asked()); break;
+            case kind::write: consistent = frontier_.add_write(e, asked()); break;
+            case kind::choice: frontier_.add_choice(e, asked()); break;
+            case kind::spawn:
+                if (!number_child(e)) return false;
+                consistent = frontier_.add(e);
+                break;
+            case kind::join: {
+                const thread& child = threads_[e.value];
+                e.source = child.slots.empty() ? child.parent : child.slots.back();
+                consistent = frontier_.add(e);
+                break;
             }
-            e.value = static_cast<std::uint64_t>(id - taken.begin());
-            add(t, e);
-            break;
+            default: consistent = frontier_.add(e);
         }
-        case kind::join: {
-            const thread& child = threads_[e.value];
-            e.source = child.slots.empty() ? child.parent : child.slots.back();
-            add(t, e);
-            break;
-        }
-        default: add(t, e); consistent = e.order != seq_cst || graph_.seq_cst_consistent();
+        if (script_) ++script_->next;
     }
-    if (script_) ++script_->next;
+    for (slot s = first_new; s < graph_.size(); ++s) t.slots.push_back(s);
     t.is = state::ready;
     return consistent;
 }
 
-slot explorer::add(thread& t, event e) {
-    t.slots.push_back(graph_.append(e));
-    return t.slots.back();
+bool explorer::others_go_on(const thread& than) {
+    return std::any_of(threads_.begin(), threads_.end(),
+                       [&](const thread& t) { return &t != &than && t.is == state::wants && enabled(t); });
 }
 
-void explorer::add_choice(thread& t, const event& c) {
-    const slot s = add(t, c);
-    for (std::uint64_t other = c.operand; --other > 0;) push_copy(graph_).events[s].value = other;
-    if (scripted() < c.operand) graph_.events[s].value = scripted();
-}
-
-/// A read may take the value of every write that it is not bound to have seen overwritten.
-bool explorer::add_read(thread& t, const event& r) {
-    bool others_go_on = false;
-    if (r.waits)
-        for (const thread& other : threads_)
-            others_go_on = others_go_on || (&other != &t && other.is == state::wants && enabled(other));
-
-    const auto visible = graph_.writes_visible(r.location, known_to(t), writes_);
-    places_.clear();
-    for (unsigned place = visible.newest + 1; place-- > visible.oldest;)
-        if (!r.waits || (satisfies(r, value_of(writes_[place], r.location)) && may_read(r, writes_[place])))
-            places_.push_back(place);
-    prefer_scripted();
-
-    const slot s = add(t, r);
-    if (r.waits) {
-        // It may also not be awake while the others go on, and what it waits for may be gone after.
-        const bool transient = !satisfies(r, value_of(writes_[visible.newest], r.location));
-        event stuck = r;
-        stuck.what = kind::stuck;
-        if (scripted() == stuck_scripted) {
-            graph_.events[s] = stuck;
-            return true;
-        }
-        if (others_go_on || transient) push_copy(graph_).events[s] = stuck;
+bool explorer::number_child(event& spawn) {
+    std::array<bool, max_threads> taken{};
+    for (unsigned i = 0; i < subject_.threads; ++i) taken[i] = true;
+    for (const event& other : graph_.events)
+        if (other.what == kind::spawn) taken[other.value] = true;
+    const auto* const id = std::find(taken.begin(), taken.end(), false);
+    if (id == taken.end()) {
+        set_failure("threads at one time: expected at most " + std::to_string(max_threads) + ", found one more",
+                    nullptr, true);
+        return false;
     }
-    const auto take = [&](graph& g, unsigned place) {
-        g.set_source(s, writes_[place], words_[r.location].value);
-        return g.seq_cst_consistent();
-    };
-    for (std::size_t i = places_.size(); i-- > 1;)
-        if (!take(push_copy(graph_), places_[i])) drop_last();
-    return take(graph_, places_.front()) && (!graph_.events[s].succeeds || add_write_of_rmw(t));
-}
-
-/// A replay takes the option of its token first.
-void explorer::prefer_scripted() {
-    if (const auto asked = std::find(places_.begin(), places_.end(), scripted()); asked != places_.end())
-        std::iter_swap(places_.begin(), asked);
-}
-
-/// The second half of a read-modify-write, at once.
-bool explorer::add_write_of_rmw(thread& t) {
-    const slot read = t.slots.back();
-    const event& r = graph_.events[read];
-    event w = r;
-    w.what = kind::write;
-    w.operation = rmw::none;
-    w.part_of_rmw = true;
-    w.succeeds = false;
-    w.index = static_cast<std::int16_t>(r.index + 1);
-    w.previous = read;
-    w.source = initial;
-    w.place = 0;
-    w.value = result_of(r);
-    const unsigned place = r.place + 1U;
-    const slot rival = graph_.rival(r.location, r.source, read);
-    const slot s = add(t, w);
-    revisit(s, rival);
-    if (rival != nowhere) return false;  // two read-modify-writes of one write
-    graph_.insert(s, place);
-    t.is = state::ready;
-    return graph_.seq_cst_consistent();
-}
-
-/// A write may come anywhere after what its thread knows of, but not between a read-modify-write and what that read.
-bool explorer::add_write(thread& t, const event& w) {
-    const auto visible = graph_.writes_visible(w.location, known_to(t), writes_);
-    const slot s = add(t, w);
-    revisit(s, nowhere);
-    places_.clear();
-    for (unsigned place = visible.newest + 1; place > visible.oldest; --place)
-        if (place > visible.newest || !graph_.events[writes_[place]].part_of_rmw) places_.push_back(place);
-    prefer_scripted();
-    for (std::size_t i = places_.size(); i-- > 1;) {
-        graph& other = push_copy(graph_);
-        other.insert(s, places_[i]);
-        if (!other.seq_cst_consistent()) drop_last();
-    }
-    graph_.insert(s, places_.front());
-    return graph_.seq_cst_consistent();
-}
-
-/// Reads that were added before `write` and do not depend on it may read from it after all, if what has been added since
-/// then, and does not belong to the past of `write`, is what would be added anew in the same way: else another execution
-/// revisits the same read. `rival` has read what `write`, as part of a read-modify-write, replaces; it must go, or change.
-void explorer::revisit(slot write, slot rival) {
-    const view past = graph_.events[write].prefix;
-    for (slot s = write; s-- > 0;) {
-        const event& r = graph_.events[s];
-        if (r.is_in(past)) continue;
-        if (!maximally_added(s, write)) return;
-        if (r.what != kind::read || r.location != graph_.events[write].location) continue;
-        if (rival != nowhere && s > rival) continue;
-        if (r.waits && !satisfies(r, graph_.events[write].value)) continue;
-        revisit_one(s, write);
-    }
-}
-
-/// Whether an event that `write`'s revisit of an earlier read would delete is the one that the search adds first: it reads
-/// from, or is, the newest write among those that were there when it was added or are in the past of `write`; a write,
-/// moreover, is not read by what stays.
-bool explorer::maximally_added(slot s, slot write) const {
-    const auto& events = graph_.events;
-    const event& e = events[s];
-    const view& past = events[write].prefix;
-    const auto stays = [&](slot other) { return other <= s || events[other].is_in(past); };
-    switch (e.what) {
-        case kind::choice: return e.value == 0;
-        case kind::stuck: return false;
-        case kind::read:
-            if (e.source != initial && !stays(e.source)) return false;
-            break;
-        case kind::write:
-            for (slot r = 0; r < graph_.size(); ++r)
-                if (events[r].what == kind::read && events[r].source == s && stays(r)) return false;
-            break;
-        default: return true;
-    }
-    for (slot w = 0; w < graph_.size(); ++w) {
-        const event& newer = events[w];
-        if (newer.what != kind::write || newer.location != e.location || newer.place <= e.place || w == write) continue;
-        if (newer.part_of_rmw && newer.previous == s) continue;  // its own second half
-        if (stays(w) && (!e.waits || satisfies(e, newer.value))) return false;
-    }
+    spawn.value = static_cast<std::uint64_t>(id - taken.begin());
     return true;
-}
-
-void explorer::revisit_one(slot read, slot write) {
-    graph& kept = restricted_;
-    graph_.restrict_to(read, graph_.events[write].prefix, kept);
-    const auto w = static_cast<slot>(kept.events.size() - 1);
-    const event& written = kept.events[w];
-    kept.set_source(read, w, 0);
-
-    unsigned oldest, newest;
-    if (written.part_of_rmw) {
-        const event& first_half = kept.events[written.previous];
-        if (kept.rival(written.location, first_half.source, written.previous) != nowhere) return;
-        oldest = newest = first_half.place;
-    } else {
-        view known = written.happens_before;
-        known.count[written.thread] = written.index;
-        oldest = kept.oldest_visible(written.location, known);
-        newest = kept.newest_place(written.location);
-    }
-    // What the reader knows of must not be newer than what it now reads.
-    oldest = std::max(oldest, kept.oldest_visible(written.location, kept.known_after(kept.events[read].previous)));
-    for (unsigned behind = oldest; behind <= newest; ++behind) {
-        if (!written.part_of_rmw) {
-            const slot next = kept.write_at(written.location, behind + 1);
-            if (next != initial && kept.events[next].part_of_rmw) continue;
-        }
-        graph& revisited = push_copy(kept);
-        revisited.insert(w, behind + 1);
-        if (!revisited.seq_cst_consistent()) drop_last();
-    }
 }
 
 /// Nobody can go on: all have ended, or some wait for what another execution brings, or for ever.
@@ -645,31 +385,23 @@ void explorer::conclude() {
         ++totals_.blocked;
         return;
     }
-    std::vector<std::uint16_t> newest(words_.size());
-    for (const event& e : graph_.events) {
-        if (e.what != kind::write || e.place <= newest[e.location]) continue;
-        newest[e.location] = e.place;
-        words_[e.location].value = e.value;
-    }
+    words_.take_newest_of(graph_);
     phase_ = model::phase::after;
     alone_choices_ = 0;
     main_.resume();
     if (failed_) return;
     ++totals_.complete;
-    if (how_.find_duplicates && !seen_.insert(signature()).second) ++totals_.duplicates;
+    if (how_.find_duplicates && !seen_.insert(signature_of(graph_)).second) ++totals_.duplicates;
     if (on_complete) on_complete(graph_);
 }
 
 /// Whether a thread that waits would wait for ever if the others did nothing more: each thread comes to see the newest
 /// write of every location in the end.
 bool explorer::hopeless(const thread& t) const {
-    const auto satisfied_by_newest = [&](const event& wait) {
-        const slot newest = graph_.write_at(wait.location, graph_.newest_place(wait.location));
-        return satisfies(wait, value_of(newest, wait.location));
-    };
     switch (t.is) {
-        case state::wants: return t.wanted.what == kind::join || !satisfied_by_newest(t.wanted);
-        case state::stuck: return !satisfied_by_newest(graph_.events[t.slots[static_cast<std::size_t>(t.position)]]);
+        case state::wants: return t.wanted.what == kind::join || !frontier_.satisfied_by_newest(t.wanted);
+        case state::stuck:
+            return !frontier_.satisfied_by_newest(graph_.events[t.slots[static_cast<std::size_t>(t.position)]]);
         case state::in_vain:
             for (auto i = t.vain.began_at; i < t.position; ++i) {
                 const event& e = graph_.events[t.slots[static_cast<std::size_t>(i)]];
@@ -692,7 +424,7 @@ answer explorer::perform_alone(const request& wanted) {
         fail("threads are started and joined by threads only", &wanted.at, true);
     } else if (e.what != kind::fence) {
         use(wanted.location, wanted.at);
-        std::uint64_t& value = words_[wanted.location].value;
+        std::uint64_t& value = words_.value(wanted.location);
         if (e.what == kind::write) {
             value = e.value;
         } else {
@@ -703,7 +435,7 @@ answer explorer::perform_alone(const request& wanted) {
             if (e.succeeds) value = result_of(e);
         }
     }
-    if (model::recorder != nullptr) record(e, wanted);
+    if (model::recorder != nullptr) teller_.tell(e, wanted, phase_, 0, 0, graph_);
     return {e.value, e.succeeds};
 }
 
@@ -715,60 +447,37 @@ unsigned explorer::choose_alone(std::vector<std::uint8_t> graph::* made, unsigne
                      std::to_string(count),
                  nullptr, true);
         choices.push_back(0);
-        for (unsigned other = count; --other > 0;) (push_copy(graph_).*made).back() = static_cast<std::uint8_t>(other);
+        for (unsigned other = count; --other > 0;)
+            (frontier_.put_aside(graph_).*made).back() = static_cast<std::uint8_t>(other);
     }
     return choices[alone_choices_++];
 }
 
 std::uint16_t explorer::begin_location(std::uint64_t value) {
     const arena::paused engine_code;
-    const bool alone = phase_ != model::phase::threads;
-    const unsigned creator = alone ? max_threads : current_;
-    auto& numbers = numbers_[creator];
-    if (begun_[creator] == numbers.size()) {
-        if (words_.size() == most_locations)
-            fail(
-                "atomic objects of a scenario: expected at most " + std::to_string(most_locations) + ", found one more",
-                nullptr, true);
-        numbers.push_back(static_cast<std::uint16_t>(words_.size()));
-        words_.emplace_back();
-    }
-    const std::uint16_t number = numbers[begun_[creator]++];
-    words_[number] = {
-        value, true, alone ? always : threads_[current_].position, static_cast<std::int16_t>(creator), {}};
-    words_[number].used_at.fill(always);
+    const std::uint16_t number = words_.begin(value, now());
+    if (number == words::too_many)
+        fail("atomic objects of a scenario: expected at most " + std::to_string(words::most) + ", found one more",
+             nullptr, true);
     return number;
 }
 
 void explorer::end_location(std::uint16_t number) {
-    word& ended = words_[number];
-    if (phase_ == model::phase::threads) {
-        use(number, threads_[current_].at);
-        const view& known = known_to(threads_[current_]);
-        for (unsigned other = 0; other < max_threads; ++other)
-            if (other != current_ && ended.used_at[other] >= known.count[other])
-                fail("destroyed while thread " + std::to_string(other) + " may be using it");
-    }
-    ended.alive = false;
+    const arena::paused engine_code;
+    if (std::string wrong = words_.end(number, now()); !wrong.empty())
+        fail(std::move(wrong), phase_ == model::phase::threads ? &threads_[current_].at : nullptr);
 }
 
-/// A use of an atomic object is a race with its beginning and its end.
 void explorer::use(std::uint16_t number, const std::source_location& at) {
-    word& used = words_[number];
-    if (!used.alive) fail("used after its end", &at);
-    if (phase_ != model::phase::threads) return;
-    const thread& me = threads_[current_];
-    const auto creator = static_cast<unsigned>(used.begun_by);
-    if (used.begun_at != always && creator != current_ && used.begun_at >= known_to(me).count[creator])
-        fail("used while it is being made", &at);
-    used.used_at[current_] = me.position;
+    if (const char* const misuse = words_.use(number, now())) fail(misuse, &at);
 }
 
-/// What has happened before the next operation of a thread.
-const view& explorer::known_to(const thread& t) const {
+moment explorer::now() const {
     static constexpr view nothing{};
+    if (phase_ != model::phase::threads) return {0, 0, nothing, true};
+    const thread& t = threads_[current_];
     const slot last = t.position > 0 ? t.slots[static_cast<std::size_t>(t.position) - 1] : t.parent;
-    return last == nowhere ? nothing : graph_.events[last].happens_before;
+    return {current_, t.position, last == nowhere ? nothing : graph_.events[last].happens_before, false};
 }
 
 void explorer::touch_cell(cell_history& history, touch how, const void* object, const std::source_location& at,
@@ -776,33 +485,14 @@ void explorer::touch_cell(cell_history& history, touch how, const void* object, 
     const arena::paused engine_code;
     const bool alone = phase_ != model::phase::threads;
     const bool used = how == touch::read || how == touch::written;
-    const std::source_location& where = used ? at : threads_[current_].at;
-    if (model::recorder != nullptr && (used || !alone)) {
-        const std::string what = used ? name_of(how) + " " + shown(value) : name_of(how);
-        model::recorder->add({phase_, alone ? 0 : current_, object, what, {}, -1, 0, false, where});
-    }
-    if (how == touch::made) {
-        history = {};
-        history.made_in = arena::execution;
-    }
-    if (history.made_in != arena::execution) fail("plain data that was never made is used", &where);
-    if (history.ended) fail("plain data is used after its end", &where);
-    history.ended = how == touch::ended;
-    if (alone) return;
     thread& me = threads_[current_];
-    me.at = where;
-    const view& known = known_to(me);
-    const auto unknown = [&](std::int16_t when, unsigned who) { return who != current_ && when >= known.count[who]; };
-    bool race = unknown(history.written_at, static_cast<unsigned>(history.written_by));
-    if (how == touch::read) {
-        history.read_at[current_] = me.position;
-    } else {
-        if (how == touch::written) ++me.effects;
-        for (unsigned other = 0; other < max_threads; ++other) race = race || unknown(history.read_at[other], other);
-        history.written_at = me.position;
-        history.written_by = static_cast<std::int16_t>(current_);
-    }
-    if (race) fail("data race");
+    if (used) me.at = at;
+    if (model::recorder != nullptr && (used || !alone))
+        teller::tell(how, object, used ? shown(value) : "", phase_, current_, me.at);
+    if (how == touch::made) make(history);
+    if (const char* const misuse = misuse_of(history)) fail(misuse, &me.at);
+    if (how == touch::written && !alone) ++me.effects;
+    if (races(history, how, now())) fail("data race");
 }
 
 model::round explorer::begin_round() const {
@@ -826,6 +516,8 @@ void explorer::in_vain(model::round& failed, const std::source_location& at) {
     for (;;) fiber::suspend();
 }
 
+std::string explorer::token() const { return token_of(graph_); }
+
 void explorer::make_mortal(std::jmp_buf* last_breath) {
     if (phase_ == model::phase::threads) threads_[current_].deathbed = last_breath;
 }
@@ -848,133 +540,5 @@ void explorer::fail(std::string why, const std::source_location* at, bool broken
     }
     for (;;) fiber::suspend();
 }
-
-void explorer::record(const event& e, const request& wanted) {
-    if (e.what == kind::choice || e.what == kind::spawn || e.what == kind::join) {
-        const bool weak = e.what == kind::choice && e.desired == of_weak_exchange;
-        if (weak && e.value == 0) return;  // as is to be expected
-        const std::string what = weak                     ? "fails for no reason"
-                                 : e.what == kind::choice ? "choose " + std::to_string(e.value)
-                                 : e.what == kind::spawn  ? "spawn thread " + std::to_string(e.value)
-                                                          : "join thread " + std::to_string(e.value);
-        const unsigned who = phase_ == model::phase::threads ? current_ : 0;
-        model::recorder->add({phase_, who, nullptr, what, {}, -1, 0, false, wanted.at});
-        return;
-    }
-    const auto text = [&](std::uint64_t value) { return wanted.shown(value); };
-    std::string what;
-    switch (wanted.what) {
-        case action::load:
-        case action::await: what = "load " + text(e.value); break;
-        case action::store: what = "store " + text(e.value); break;
-        case action::fence: what = "fence"; break;
-        case action::compare_exchange:
-            what = "compare-exchange " + text(e.operand) + " -> " + text(e.desired);
-            if (!e.succeeds) what += " fails, is " + text(e.value);
-            break;
-        case action::exchange: what = "exchange " + text(e.operand) + ", was " + text(e.value); break;
-        case action::add: what = "fetch_add " + text(e.operand) + ", was " + text(e.value); break;
-        case action::sub: what = "fetch_sub " + text(e.operand) + ", was " + text(e.value); break;
-        case action::bit_and: what = "fetch_and " + text(e.operand) + ", was " + text(e.value); break;
-        case action::bit_or: what = "fetch_or " + text(e.operand) + ", was " + text(e.value); break;
-        default: break;
-    }
-    model::event shown{phase_, 0, wanted.object, what, model::name_of(e.order), -1, 0, false, wanted.at};
-    if (phase_ == model::phase::threads) {
-        shown.thread = current_;
-        auto& mine = recorded_[current_];
-        mine.resize(static_cast<std::size_t>(threads_[current_].position),
-                    static_cast<int>(model::recorder->events.size()));
-        if (e.what == kind::read && e.source != initial) {
-            const event& w = graph_.events[e.source];
-            shown.reads_from = recorded_[w.thread][static_cast<std::size_t>(w.index)];
-        }
-        if (e.what == kind::read) {
-            const unsigned newest = graph_.newest_place(e.location);
-            shown.stale = newest - e.place - (e.succeeds ? 1 : 0);
-        }
-    }
-    model::recorder->add(std::move(shown));
-}
-
-/// Two executions are the same when their reads read from the same writes and their writes have the same order.
-std::string explorer::signature() const {
-    std::string text;
-    const auto put = [&](unsigned number) {
-        text += static_cast<char>(number & 0xff);
-        text += static_cast<char>(number >> 8 & 0xff);
-    };
-    for (const std::uint8_t choice : graph_.before) put(choice);
-    for (const thread& t : threads_) {
-        put(static_cast<unsigned>(t.slots.size()));
-        for (const slot s : t.slots) {
-            const event& e = graph_.events[s];
-            put(static_cast<unsigned>(e.what) * 16 + e.location);
-            put(e.what == kind::choice ? static_cast<unsigned>(e.value) : e.place);
-            if (e.what != kind::read) continue;
-            put(e.source == initial ? initial : graph_.events[e.source].thread);
-            put(e.source == initial ? initial : static_cast<unsigned>(graph_.events[e.source].index));
-        }
-    }
-    for (const std::uint8_t choice : graph_.after) put(choice);
-    return text;
-}
-
-std::string explorer::token() const {
-    const auto& events = graph_.events;
-    std::string text;
-    for (const std::uint8_t choice : graph_.before) text += number(choice);
-    text += ':';
-    std::vector<bool> told(events.size());
-    const auto can_be_told = [&](const event& e) {
-        return (e.previous == nowhere || told[e.previous]) && (e.source == initial || told[e.source]);
-    };
-    for (std::size_t left = events.size(); left > 0;) {
-        const std::size_t was_left = left;
-        for (slot s = 0; s < graph_.size(); ++s) {
-            const event& e = events[s];
-            if (told[s] || !can_be_told(e)) continue;
-            told[s] = true;
-            --left;
-            if (e.part_of_rmw) continue;
-            unsigned option = 0;
-            if (e.what == kind::choice) option = static_cast<unsigned>(e.value);
-            if (e.what == kind::stuck) option = stuck_scripted;
-            if (e.what == kind::read || e.what == kind::write)
-                for (slot w = 0; w < graph_.size(); ++w)
-                    if (told[w] && events[w].what == kind::write && events[w].location == e.location &&
-                        events[w].place <= e.place)
-                        ++option;
-            text += number(e.thread) + number(option);
-            // The second half of a read-modify-write follows at once.
-            if (e.succeeds)
-                for (slot w = 0; w < graph_.size(); ++w)
-                    if (!told[w] && events[w].previous == s && events[w].part_of_rmw) told[w] = true, --left;
-        }
-        if (left == was_left) break;
-    }
-    text += ':';
-    for (const std::uint8_t choice : graph_.after) text += number(choice);
-    return text;
-}
-
-// What the layer calls.
-answer perform(const request& wanted) { return explorer::running().perform(wanted); }
-std::uint16_t begin_location(std::uint64_t value) { return explorer::running().begin_location(value); }
-void end_location(std::uint16_t location) { explorer::running().end_location(location); }
-void touch_cell(cell_history& history, touch how, const void* object, const std::source_location& at,
-                std::string (*shown)(const void* value), const void* value) {
-    explorer::running().touch_cell(history, how, object, at, shown, value);
-}
-bool spurious_failures() { return explorer::running().spurious_failures(); }
-model::round begin_round() { return explorer::running().begin_round(); }
-void in_vain(model::round& failed, const std::source_location& at) { explorer::running().in_vain(failed, at); }
-unsigned spawn(const std::function<void()>& body, const std::source_location& at) {
-    return static_cast<unsigned>(perform({.what = action::spawn, .object = &body, .at = at}).value);
-}
-void join(unsigned thread, const std::source_location& at) {
-    perform({.what = action::join, .operand = thread, .at = at});
-}
-void fail(std::string why) { explorer::running().fail(std::move(why)); }
 
 }  // namespace shm::explore

@@ -5,7 +5,10 @@
 #include <csetjmp>
 #include <cstdint>
 #include <explore/fiber.hpp>
+#include <explore/frontier.hpp>
 #include <explore/graph.hpp>
+#include <explore/teller.hpp>
+#include <explore/words.hpp>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,6 +21,8 @@
 #include <shm/model/host.hpp>
 
 namespace shm::explore {
+
+struct script;
 
 struct program {
     unsigned threads;
@@ -115,22 +120,13 @@ private:
         std::vector<slot> slots;    // its events in the present graph
         slot parent = nowhere;      // of a spawned thread
         event wanted{};
-        unsigned other = 0;              // the thread that it is behind of,
-        std::int16_t until = 0;          // and how far that one must have come
-        std::vector<predicate> awaited;  // by the index of the event
+        unsigned other = 0;      // the thread that it is behind of,
+        std::int16_t until = 0;  // and how far that one must have come
         model::round vain{};
         unsigned effects = 0;  // how often it has changed anything shared
         std::jmp_buf* deathbed = nullptr;
         std::source_location at;  // of its last request
     };
-    struct word {
-        std::uint64_t value;  // before the threads begin, and when they have ended
-        bool alive;
-        std::int16_t begun_at, begun_by;  // negative: before the threads
-        std::array<std::int16_t, max_threads> used_at;
-    };
-    struct script;
-
     void set_failure(const std::string& why, const std::source_location* at, bool broken);
     void begin();
     void execute();
@@ -142,35 +138,19 @@ private:
     void settle();
     [[nodiscard]] bool is_behind(const thread& t) const;
     [[nodiscard]] bool enabled(const thread& t);
-    [[nodiscard]] bool may_read(const event& wanted, slot write);
     [[nodiscard]] thread* next();
     bool extend(thread& t);
     void conclude();
     [[nodiscard]] bool hopeless(const thread& t) const;
 
-    slot add(thread& t, event e);
-    bool add_read(thread& t, const event& r);
-    bool add_write(thread& t, const event& w);
-    bool add_write_of_rmw(thread& t);
-    void add_choice(thread& t, const event& c);
-    void revisit(slot write, slot rival);
-    void revisit_one(slot read, slot write);
-    [[nodiscard]] bool maximally_added(slot s, slot write) const;
-    [[nodiscard]] bool satisfies(const event& read, std::uint64_t value) const;
-    void prefer_scripted();
-    [[nodiscard]] std::uint64_t value_of(slot write, std::uint16_t location) const;
-
-    graph& push_copy(const graph& of);
-    void drop_last();
+    bool number_child(event& spawn);
+    [[nodiscard]] bool others_go_on(const thread& than);
     [[nodiscard]] event event_for(const request& wanted) const;
-    void remember(thread& t, const request& wanted);
-    [[nodiscard]] const view& known_to(const thread& t) const;
+    [[nodiscard]] moment now() const;
     void use(std::uint16_t location, const std::source_location& at);
     answer perform_alone(const request& wanted);
     unsigned choose_alone(std::vector<std::uint8_t> graph::* made, unsigned count);
-    void record(const event& e, const request& wanted);
-    [[nodiscard]] std::string signature() const;
-    [[nodiscard]] unsigned scripted() const;
+    [[nodiscard]] unsigned asked() const;
 
     program subject_;
     settings how_;
@@ -178,12 +158,10 @@ private:
     bool exhausted_ = false, failed_ = false, broken_ = false;
     std::string why_;
 
-    graph graph_;              // of the execution that is going on
-    std::vector<graph> open_;  // still to be visited
-    std::vector<graph> spare_;
-    graph restricted_;
-    std::vector<slot> writes_;      // to the location in question, by place
-    std::vector<unsigned> places_;  // that are possible
+    words words_;
+    frontier frontier_;
+    graph& graph_;  // of the execution that is going on
+    teller teller_;
 
     std::array<thread, max_threads> threads_;
     unsigned current_ = 0;
@@ -192,13 +170,8 @@ private:
     model::phase phase_ = model::phase::before;
     std::size_t alone_choices_ = 0;
 
-    std::vector<word> words_;
-    std::array<std::vector<std::uint16_t>, max_threads + 1> numbers_;  // of the locations that each thread begins
-    std::array<unsigned, max_threads + 1> begun_{};
-
     std::unique_ptr<script> script_;
     std::unordered_set<std::string> seen_;
-    std::array<std::vector<int>, max_threads> recorded_;  // by event: where in the recording
     bool was_recording_ = false;
 };
 

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <explore/arena.hpp>
+#include <explore/words.hpp>
+
+namespace shm::explore {
+namespace {
+
+constexpr std::int16_t always = -1;  // a position that every thread knows of
+
+}  // namespace
+
+std::uint16_t words::begin(std::uint64_t value, const moment& now) {
+    const unsigned creator = now.alone ? max_threads : now.thread;
+    auto& numbers = numbers_[creator];
+    if (begun_[creator] == numbers.size()) {
+        if (all_.size() == most) return too_many;
+        numbers.push_back(static_cast<std::uint16_t>(all_.size()));
+        all_.emplace_back();
+    }
+    const std::uint16_t number = numbers[begun_[creator]++];
+    all_[number] = {value, true, now.alone ? always : now.position, static_cast<std::int16_t>(creator), {}};
+    all_[number].used_at.fill(always);
+    return number;
+}
+
+std::string words::end(std::uint16_t number, const moment& now) {
+    if (const char* const misuse = use(number, now)) return misuse;
+    word& ended = all_[number];
+    for (unsigned other = 0; other < max_threads; ++other)
+        if (!now.knows_of(ended.used_at[other], other))
+            return "destroyed while thread " + std::to_string(other) + " may be using it";
+    ended.alive = false;
+    return {};
+}
+
+/// A use of an atomic object is a race with its beginning and its end.
+const char* words::use(std::uint16_t number, const moment& now) {
+    word& used = all_[number];
+    if (!used.alive) return "used after its end";
+    if (now.alone) return nullptr;
+    const auto creator = static_cast<unsigned>(used.begun_by);
+    if (used.begun_at != always && !now.knows_of(used.begun_at, creator)) return "used while it is being made";
+    used.used_at[now.thread] = now.position;
+    return nullptr;
+}
+
+void words::take_newest_of(const graph& g) {
+    std::vector<std::uint16_t> newest(all_.size());
+    for (const event& e : g.events) {
+        if (e.what != kind::write || e.place <= newest[e.location]) continue;
+        newest[e.location] = e.place;
+        all_[e.location].value = e.value;
+    }
+}
+
+void make(cell_history& history) {
+    history = {};
+    history.made_in = arena::execution;
+}
+
+const char* misuse_of(const cell_history& history) {
+    if (history.made_in != arena::execution) return "plain data that was never made is used";
+    return history.ended ? "plain data is used after its end" : nullptr;
+}
+
+bool races(cell_history& history, touch how, const moment& now) {
+    history.ended = how == touch::ended;
+    if (now.alone) return false;
+    bool race = !now.knows_of(history.written_at, static_cast<unsigned>(history.written_by));
+    if (how == touch::read) {
+        history.read_at[now.thread] = now.position;
+    } else {
+        for (unsigned other = 0; other < max_threads; ++other)
+            race = race || !now.knows_of(history.read_at[other], other);
+        history.written_at = now.position;
+        history.written_by = static_cast<std::int16_t>(now.thread);
+    }
+    return race;
+}
+
+}  // namespace shm::explore

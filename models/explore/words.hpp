@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+// What words and cells there are in an execution, from when to when, and who has used them.
+#include <array>
+#include <cstdint>
+#include <explore/graph.hpp>
+#include <string>
+#include <vector>
+
+#include <shm/explore.hpp>
+
+namespace shm::explore {
+
+/// When a thread does something: after how many of its events, and what has happened before.
+struct moment {
+    unsigned thread;
+    std::int16_t position;
+    const view& known;
+    bool alone;  // before the threads or after them
+
+    [[nodiscard]] bool knows_of(std::int16_t when, unsigned who) const {
+        return alone || who == thread || when < known.count[who];
+    }
+};
+
+/// The atomic objects. Each has a number, the same in every execution in which its thread has made the same ones before it.
+/// `use` and `end` answer with what is wrong, or with nothing.
+class words {
+public:
+    static constexpr std::size_t most = 1024;
+    static constexpr std::uint16_t too_many = 0xffff;
+
+    /// A new execution.
+    void clear() { begun_.fill(0); }
+
+    /// `too_many` when there is no number left.
+    [[nodiscard]] std::uint16_t begin(std::uint64_t value, const moment& now);
+    [[nodiscard]] std::string end(std::uint16_t number, const moment& now);
+    [[nodiscard]] const char* use(std::uint16_t number, const moment& now);
+
+    /// What it holds before the threads begin, and when they have ended.
+    [[nodiscard]] std::uint64_t value(std::uint16_t number) const { return all_[number].value; }
+    [[nodiscard]] std::uint64_t& value(std::uint16_t number) { return all_[number].value; }
+
+    /// The threads have ended.
+    void take_newest_of(const graph& g);
+
+private:
+    struct word {
+        std::uint64_t value;
+        bool alive;
+        std::int16_t begun_at, begun_by;
+        std::array<std::int16_t, max_threads> used_at;
+    };
+    std::vector<word> all_;
+    std::array<std::vector<std::uint16_t>, max_threads + 1> numbers_;  // of those that each thread begins
+    std::array<unsigned, max_threads + 1> begun_{};
+};
+
+/// A cell is made. Its history lies where it does, and outlives it.
+void make(cell_history& history);
+
+/// What keeps the cell from being used or ended now, if something does.
+[[nodiscard]] const char* misuse_of(const cell_history& history);
+
+/// Whether another thread has done something to the cell that `now` does not know of, and that does not go with this.
+[[nodiscard]] bool races(cell_history& history, touch how, const moment& now);
+
+}  // namespace shm::explore
