@@ -112,6 +112,7 @@ void fiber::enter(fiber& self) {
 }
 
 void fiber::resume() {
+    ++resumed;
 #ifdef SHM_ASAN
     void* fake_stack = nullptr;
     __sanitizer_start_switch_fiber(&fake_stack, stack_ + page(), stack_bytes);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 namespace shm::explore {
 
@@ -23,6 +24,8 @@ public:
 
     /// Called on a fiber: goes back to whoever resumed it.
     static void suspend();
+
+    inline static std::uint64_t resumed = 0;  // how often, of all
 
 private:
     static void enter(fiber& self);
