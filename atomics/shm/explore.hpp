@@ -96,7 +96,8 @@ void in_vain(model::round& failed, const std::source_location& at);
 /// Whether a weak compare-exchange may fail for no reason.
 [[nodiscard]] bool spurious_failures();
 
-/// Starts a thread, and waits for its end. For threads of a scenario only; the number is `join`'s to take.
+/// Starts a thread, and waits for its end. For threads of a scenario only; the number is `join`'s to take, and says by whom
+/// it was started and as which.
 unsigned spawn(const std::function<void()>& body, const std::source_location& at = std::source_location::current());
 void join(unsigned thread, const std::source_location& at = std::source_location::current());
 

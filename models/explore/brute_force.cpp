@@ -7,11 +7,11 @@
 namespace shm::explore {
 namespace {
 
-enum class type : unsigned char { read, write, fence, choice };
+enum class type : unsigned char { read, write, fence, choice, start, join };
 
 struct node {
     type what;
-    unsigned thread, index, location, value;  // of a choice, which
+    unsigned thread, index, location, value;  // of a choice, which; of start and join, the other thread
     std::memory_order order;
     int source;  // of a read: the node that it reads from; -1: the initial value
     bool second_half;
@@ -69,7 +69,14 @@ public:
           next_(program.size()),
           last_(program.size()),
           steps_(program.size()),
-          waits_(program.size()) {}
+          started_(program.size()),
+          called_(program.size()),
+          waits_(program.size()) {
+        for (unsigned t = 0; t < threads_at_first(program); ++t) {
+            called_[t] = t;
+            runs_.insert(t);
+        }
+    }
 
     enumerated run() {
         step();
@@ -81,9 +88,9 @@ private:
         bool ended = true;
         for (unsigned t = 0; t < program_.size(); ++t) {
             const std::size_t was = next_[t];
-            if (waits_[t] != nullptr) continue;
-            while (next_[t] < program_[t].size() && program_[t][next_[t]].conditional && last_[t] == 0) ++next_[t];
-            if (next_[t] < program_[t].size()) {
+            if (waits_[t] != nullptr || !runs_.contains(t)) continue;
+            skip(t);
+            if (next_[t] < program_[t].size() && !waits_for_a_thread(t)) {
                 ended = false;
                 next(t, program_[t][next_[t]]);
             }
@@ -91,9 +98,9 @@ private:
         }
         if (!ended || !consistent()) return;
         bool all_ended = true, in_vain = true;
+        for (const unsigned t : runs_) all_ended = all_ended && has_ended(t);
         for (const operation* const waits : waits_) {
             if (waits == nullptr) continue;
-            all_ended = false;
             const auto& written = order_[waits->location];
             in_vain =
                 in_vain && (written.empty() ? 0 : nodes_[static_cast<std::size_t>(written.back())].value) != waits->a;
@@ -102,6 +109,24 @@ private:
             found_.graphs.insert(name());
         else
             found_.waits_for_ever = found_.waits_for_ever || in_vain;
+    }
+
+    /// Goes past what is not performed.
+    void skip(unsigned t) {
+        const auto& thread = program_[t];
+        while (next_[t] < thread.size() && ((thread[next_[t]].conditional && last_[t] == 0) ||
+                                            (thread[next_[t]].kind == 'J' && !runs_.contains(thread[next_[t]].a))))
+            ++next_[t];
+    }
+    bool has_ended(unsigned t) {
+        const std::size_t was = next_[t];
+        skip(t);
+        const bool at_its_end = std::exchange(next_[t], was) == program_[t].size();
+        return at_its_end && waits_[t] == nullptr;
+    }
+    bool waits_for_a_thread(unsigned t) {
+        const operation& o = program_[t][next_[t]];
+        return o.kind == 'J' && !has_ended(o.a);
     }
 
     void choose(unsigned t, unsigned count, auto then_do) {
@@ -139,7 +164,15 @@ private:
     }
 
     void perform(unsigned t, const operation& o, bool fails) {
-        if (o.kind == 'F') {
+        if (o.kind == 'S') {
+            called_[o.a] = 8 * (called_[t] + 1) + started_[t]++;
+            runs_.insert(o.a);
+            add(t, {type::start, t, 0, 0, o.a, std::memory_order_relaxed, -1, false}, [&] { step(); });
+            runs_.erase(o.a);
+            --started_[t];
+        } else if (o.kind == 'J') {
+            add(t, {type::join, t, 0, 0, o.a, std::memory_order_relaxed, -1, false}, [&] { step(); });
+        } else if (o.kind == 'F') {
             add(t, {type::fence, t, 0, 0, 0, o.order, -1, false}, [&] { step(); });
         } else if (o.kind == 'W') {
             write(t, o.location, o.a, o.order, false, -1, [&] { step(); });
@@ -200,7 +233,7 @@ private:
 
     [[nodiscard]] bool consistent() const {
         const std::size_t n = nodes_.size();
-        square po{n}, rf{n}, rmw{n}, mo{n}, rb{n}, same_place{n}, other_place{n};
+        square po{n}, forks{n}, rf{n}, rmw{n}, mo{n}, rb{n}, same_place{n}, other_place{n};
         for (std::size_t i = 0; i < n; ++i)
             for (std::size_t j = 0; j < n; ++j) {
                 const node &a = nodes_[i], &b = nodes_[j];
@@ -208,6 +241,8 @@ private:
                 same_place.at(i, j) = accesses;
                 other_place.at(i, j) = !accesses;
                 po.at(i, j) = a.thread == b.thread && a.index < b.index;
+                forks.at(i, j) =
+                    (a.what == type::start && a.value == b.thread) || (b.what == type::join && b.value == a.thread);
                 rf.at(i, j) = b.what == type::read && b.source == static_cast<int>(i);
                 rmw.at(i, j) = b.second_half && a.thread == b.thread && a.index + 1 == b.index;
                 if (!accesses || b.what != type::write || i == j) continue;
@@ -232,10 +267,10 @@ private:
         const square begins = then(on(n, releases_here), either(self, then(fences, po)));
         const square ends = then(either(self, then(po, fences)), on(n, acquires_here));
         const square synchronizes = then(then(then(begins, sequence), then(rf, reads)), ends);
-        const square hb = closure(either(po, synchronizes));
+        const square hb = closure(either(either(po, forks), synchronizes));
         const square eco = closure(either(either(rf, mo), rb));
         if (reflexive_somewhere(then(hb, either(self, eco)))) return false;
-        if (reflexive_somewhere(closure(either(po, rf)))) return false;
+        if (reflexive_somewhere(closure(either(either(po, forks), rf)))) return false;
 
         const auto both = [](square a, const square& b) {
             for (std::size_t i = 0; i < a.bits.size(); ++i) a.bits[i] &= b.bits[i];
@@ -256,7 +291,7 @@ private:
         std::vector<std::string> parts;
         const auto called = [&](int i) {
             return i < 0 ? std::string{"-"}
-                         : std::to_string(nodes_[static_cast<std::size_t>(i)].thread) + "." +
+                         : std::to_string(called_[nodes_[static_cast<std::size_t>(i)].thread]) + "." +
                                std::to_string(nodes_[static_cast<std::size_t>(i)].index);
         };
         for (std::size_t i = 0; i < nodes_.size(); ++i)
@@ -277,7 +312,8 @@ private:
 
     const program_text& program_;
     std::vector<std::size_t> next_;
-    std::vector<unsigned> last_, steps_;
+    std::vector<unsigned> last_, steps_, started_, called_;
+    std::set<unsigned> runs_;
     std::vector<node> nodes_;
     std::map<unsigned, std::vector<int>> order_;
     std::vector<const operation*> waits_;  // for what never comes
@@ -289,9 +325,10 @@ private:
 enumerated brute_force(const program_text& program) { return enumeration{program}.run(); }
 
 std::string name_of(const graph& g) {
+    const auto names = g.names();
     const auto called = [&](slot s) {
         return s == initial ? std::string{"-"}
-                            : std::to_string(g.events[s].thread) + "." + std::to_string(g.events[s].index);
+                            : std::to_string(names[g.events[s].thread]) + "." + std::to_string(g.events[s].index);
     };
     std::vector<std::string> parts;
     std::map<unsigned, std::map<unsigned, slot>> order;

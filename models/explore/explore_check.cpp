@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <bitset>
+#include <cstring>
 #include <explore/brute_force.hpp>
 #include <explore/explorer.hpp>
 #include <explore/known_algorithms.hpp>
@@ -32,7 +33,7 @@ found run(const program& p, settings how = {}) {
     return {search.so_far(), search.failed(), search.broken(), search.why(), search.failed() ? search.token() : ""};
 }
 program program_from(const program_text& text) {
-    return {static_cast<unsigned>(text.size()), [&text] { return std::make_unique<interpreted>(text); }};
+    return {threads_at_first(text), [&text] { return std::make_unique<interpreted>(text); }};
 }
 
 class golden : public testing::TestWithParam<const char*> {};
@@ -66,12 +67,26 @@ program_text random_program(std::mt19937& random, unsigned most, const std::stri
             if (thread.empty()) thread.push_back(o);
             continue;
         }
+        if (o.kind == 'S') {
+            if (threads.size() == 5) continue;
+            if (++events > most) return threads;
+            o.a = static_cast<unsigned>(threads.size());
+            o.conditional = below(6) == 0;
+            thread.push_back(o);
+            threads.emplace_back();  // `thread` is gone
+            continue;
+        }
+        if (o.kind == 'J') {
+            for (const operation& earlier : thread)
+                if (earlier.kind == 'S') o.a = earlier.a;
+            if (o.a == 0) continue;
+        }
         events += o.kind == 'Q' ? 3 : o.kind == 'A' || o.kind == 'X' || o.compares() ? 2 : 1;
         if (!thread.empty() && thread.front().kind == 'D') ++events;
         if (events > most) return threads;
         o.conditional = below(6) == 0;
         o.location = below(2);
-        o.a = o.compares() || o.kind == 'U' ? below(3) : 1 + below(2);
+        if (o.kind != 'J') o.a = o.compares() || o.kind == 'U' ? below(3) : 1 + below(2);
         o.b = 1 + below(2);
         o.order = mostly_seq_cst && below(4) != 0 ? seq_cst : orders[below(5)];
         if (o.kind == 'W' && (o.order == acquire || o.order == acq_rel)) o.order = release;
@@ -129,6 +144,12 @@ TEST(explore, the_graphs_of_seq_cst_waits_are_those_of_a_brute_force) {
 }
 TEST(explore, a_thread_that_can_wait_for_ever_is_found_whenever_a_brute_force_finds_it) {
     compare_random_programs(3, 1500, "WWAUUUB");
+}
+
+TEST(explore, the_graphs_of_threads_that_start_threads_are_those_of_a_brute_force) {
+    compare_random_programs(5, 1500, "WWRRAXFBSSJ");
+    compare_random_programs(6, 300, "WWRRFSSJ", true);
+    compare_random_programs(7, 500, "WWWRUASSJ");
 }
 
 /// Conditions that random programs of this size hardly meet. Each program has another graph, or one less, without its own.
@@ -476,6 +497,18 @@ struct too_many_threads {
         for (unsigned i = 0; i < max_threads; ++i) (void)spawn([] {});
     }
 };
+struct word_never_made {
+    static constexpr unsigned threads = 1;
+    void thread(unsigned) {
+        void* const bytes = ::operator new(sizeof(A::atomic<int>));
+        std::memset(bytes, 0xee, sizeof(A::atomic<int>));
+        static_cast<A::atomic<int>*>(bytes)->store(1, relaxed);
+    }
+};
+struct joins_nobody {
+    static constexpr unsigned threads = 1;
+    void thread(unsigned) { join(1); }
+};
 struct throws {
     static constexpr unsigned threads = 1;
     void thread(unsigned) { throw std::runtime_error{"why not"}; }
@@ -507,6 +540,7 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(program_of<read_in_the_end>(), "plain data is used after its end at explore_check.cpp:");
     expect_failure(program_of<ends_while_it_is_read>(), "data race");
     expect_failure(program_of<read_while_it_is_made>(), "data race");
+    expect_failure(program_of<word_never_made>(), "used before it is made at explore_check.cpp:");
     expect_failure(program_of<never_made>(), "plain data that was never made is used at explore_check.cpp:");
     expect_failure(program_of<endless_loop>(), "more than 1000 events in an execution: a loop that waits", true);
     expect_failure(program_of<vain_but_not_void>(), "a round that is in vain has no effect", true);
@@ -514,6 +548,7 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
                    true);
     expect_failure(program_of<too_much_memory>(), "a simulated thread has asked for more than 64 MiB");
     expect_failure(program_of<too_many_threads>(), "threads at one time: expected at most 8, found one more", true);
+    expect_failure(program_of<joins_nobody>(), "waits for the end of a thread that was not started", true);
     expect_failure(program_of<throws>(), "an exception escaped: why not", true);
     expect_failure(
         program_of<not_deterministic>(),
@@ -654,6 +689,20 @@ struct fence_before_the_start {
         join(spawn([this] { word.store(1, relaxed); }));
     }
 };
+/// Who starts a thread first depends on what is read; what the threads are called does not.
+struct both_start_threads {
+    static constexpr unsigned threads = 2;
+    inline static std::bitset<100> called[2];
+    A::atomic<unsigned> word{0};
+    void thread(unsigned index) {
+        (void)word.load(relaxed);
+        const unsigned child = spawn([this, index] {
+            if (index == 1) word.store(1, relaxed);
+        });
+        called[index].set(child);
+        join(child);
+    }
+};
 TEST(explore, threads_start_threads_and_join_them) {
     const auto result = run(program_of<starts_and_joins>());
     EXPECT_FALSE(result.failed) << result.why;
@@ -663,6 +712,8 @@ TEST(explore, threads_start_threads_and_join_them) {
     EXPECT_FALSE(alone.failed) << alone.why;
     EXPECT_EQ(alone.counted.complete, 1U);
     EXPECT_EQ(run(program_of<fence_before_the_start>()).why, "data race");
+    EXPECT_EQ(run(program_of<both_start_threads>()).counted.complete, 2U);
+    for (const auto& names : both_start_threads::called) EXPECT_EQ(names.count(), 1U);
 }
 
 /// Choices before, among and after the threads are all made.
@@ -707,8 +758,8 @@ TEST(explore, a_failure_replays_from_its_token) {
 
 TEST(explore, every_execution_replays_from_its_token) {
     std::mt19937 random{3};
-    for (int i = 0; i < 60; ++i) {
-        const program_text text = random_program(random, 9);
+    for (int i = 0; i < 120; ++i) {
+        const program_text text = i % 2 == 0 ? random_program(random, 9) : random_program(random, 9, "WWRRAXFSSJ");
         explorer search{program_from(text), {}};
         std::vector<std::pair<std::string, std::string>> all;
         search.on_complete = [&](const graph& g) { all.emplace_back(search.token(), name_of(g)); };
@@ -728,10 +779,24 @@ TEST(explore, a_token_that_is_none_is_refused) {
         explorer search{program_of<lost_update>(), {}};
         EXPECT_THROW(search.replay(token), std::invalid_argument) << token;
     }
+    explorer other{program_of<lost_update>(), {}};
+    other.replay("0:71:");
+    EXPECT_TRUE(other.failed() && other.broken());
+    EXPECT_EQ(other.why(), "the token is of another program");
 }
 
-TEST(explore, workers_and_shards_find_the_same) {
-    const auto subject = program_of<slab<2, 2, 3>>();
+/// Which thread makes its word first depends on what is read.
+struct makes_words {
+    static constexpr unsigned threads = 2;
+    A::atomic<unsigned> first{0}, second{0};
+    void thread(unsigned index) {
+        (void)(index == 0 ? first : second).load(relaxed);
+        auto* const made = new A::atomic<unsigned>{0};
+        made->store(A::choose(30), relaxed);
+        if (index == 1) first.store(made->load(relaxed), relaxed);
+    }
+};
+void expect_workers_and_shards_find_the_same(const program& subject) {
     explorer whole{subject, {}};
     whole.run({});
     const auto same = [&](const totals& counted) {
@@ -751,6 +816,10 @@ TEST(explore, workers_and_shards_find_the_same) {
         sum += found.counted;
     }
     same(sum);
+}
+TEST(explore, workers_and_shards_find_the_same) {
+    expect_workers_and_shards_find_the_same(program_of<slab<2, 2, 3>>());
+    expect_workers_and_shards_find_the_same(program_of<makes_words>());
 }
 
 /// Fails only deep in the search, in several places.

@@ -14,6 +14,7 @@ using enum std::memory_order;
 
 constexpr unsigned most_choices = 256;  // before and after the threads
 constexpr std::int16_t never = 0x7fff;  // a position that no thread reaches
+constexpr unsigned nobody = ~0U;        // the name of a thread that was not started
 
 rmw rmw_of(action a) {
     switch (a) {
@@ -37,6 +38,8 @@ kind kind_of(action a) {
         default: return kind::read;
     }
 }
+
+bool accesses(action a) { return kind_of(a) == kind::read || kind_of(a) == kind::write; }
 
 std::string place_of(const std::source_location& at) {
     const std::string file = at.file_name();
@@ -97,7 +100,10 @@ void explorer::begin() {
     was_recording_ = model::recorder != nullptr;
     words_.clear();
     teller_.clear();
-    for (thread& t : threads_) {
+    for (unsigned i = 0; i < max_threads; ++i) {
+        thread& t = threads_[i];
+        t.name = i < subject_.threads ? i : nobody;
+        t.started = 0;
         t.is = state::ended;
         t.position = 0;
         t.slots.clear();
@@ -127,6 +133,7 @@ void explorer::execute() {
     settle();
     while (!failed_) {
         thread* const t = next();
+        if (failed_) return;
         if (t == nullptr) return conclude();
         if (graph_.events.size() >= how_.most_events) {
             set_failure("more than " + std::to_string(how_.most_events) +
@@ -209,6 +216,7 @@ answer explorer::perform(const request& wanted) {
     }
     const arena::paused engine_code;
     me.at = wanted.at;
+    if (accesses(wanted.what) && !words_.has(wanted.location)) use(wanted.location, wanted.at);
     if (wanted.awaited != nullptr) frontier_.remember(current_, me.position, *wanted.awaited);
     const auto suspend_as = [&me](state why) {
         me.is = why;
@@ -248,14 +256,15 @@ answer explorer::perform(const request& wanted) {
             thread& child = threads_[e.value];
             child.body = *static_cast<const std::function<void()>*>(wanted.object);
             child.parent = me.slots[here];
+            child.name = name_of_child(me.name, me.started++);
             start(static_cast<unsigned>(e.value));
         }
         if (model::recorder != nullptr) teller_.tell(e, wanted, phase_, current_, me.position, graph_);
-        return {e.value, e.succeeds};
+        return {e.what == kind::spawn ? threads_[e.value].name : e.value, e.succeeds};
     }
 }
 
-event explorer::event_for(const request& wanted) const {
+event explorer::event_for(const request& wanted) {
     const thread& me = threads_[current_];
     event e{};
     e.what = kind_of(wanted.what);
@@ -283,7 +292,7 @@ event explorer::event_for(const request& wanted) const {
             break;
         case action::choose:
         case action::spawn: break;
-        case action::join: e.value = wanted.operand; break;
+        case action::join: e.value = number_of(static_cast<unsigned>(wanted.operand), wanted.at); break;
         default: e.order = order_of(model::op::rmw, wanted.order);
     }
     return e;
@@ -300,13 +309,15 @@ bool explorer::enabled(const thread& t) {
 /// later revisits what was read; waits come last, so that whoever can run on has done so before somebody is left waiting.
 explorer::thread* explorer::next() {
     if (script_ && script_->next < script_->steps.size()) {
-        const unsigned index = script_->steps[script_->next].first;
-        if (index < max_threads && threads_[index].is == state::wants) return &threads_[index];
+        for (thread& t : threads_)
+            if (t.name == script_->steps[script_->next].first && t.is == state::wants) return &t;
         set_failure("the token is of another program", nullptr, true);
         return nullptr;
     }
     thread* best = nullptr;
-    const auto rank = [](const thread& t) { return t.wanted.what != kind::read ? 0 : t.wanted.waits ? 2 : 1; };
+    const auto rank = [](const thread& t) {
+        return std::pair{t.wanted.what != kind::read ? 0 : t.wanted.waits ? 2 : 1, t.name};
+    };
     for (thread& t : threads_)
         if (t.is == state::wants && (best == nullptr || rank(t) < rank(*best)) && enabled(t)) best = &t;
     return best;
@@ -354,6 +365,13 @@ bool explorer::others_go_on(const thread& than) {
                        [&](const thread& t) { return &t != &than && t.is == state::wants && enabled(t); });
 }
 
+std::uint64_t explorer::number_of(unsigned name, const std::source_location& at) {
+    for (std::uint64_t i = subject_.threads; i < max_threads; ++i)
+        if (threads_[i].name == name) return i;
+    fail("waits for the end of a thread that was not started", &at, true);
+}
+
+/// The lowest number that is free, whoever had it before. What depends on the graph alone asks for the name.
 bool explorer::number_child(event& spawn) {
     std::array<bool, max_threads> taken{};
     for (unsigned i = 0; i < subject_.threads; ++i) taken[i] = true;
@@ -416,12 +434,12 @@ bool explorer::hopeless(const thread& t) const {
 
 answer explorer::perform_alone(const request& wanted) {
     const arena::paused engine_code;
+    if (wanted.what == action::spawn || wanted.what == action::join)
+        fail("threads are started and joined by threads only", &wanted.at, true);
     event e = event_for(wanted);
     if (e.what == kind::choice) {
         e.value = choose_alone(phase_ == model::phase::before ? &graph::before : &graph::after,
                                static_cast<unsigned>(wanted.operand));
-    } else if (e.what == kind::spawn || e.what == kind::join) {
-        fail("threads are started and joined by threads only", &wanted.at, true);
     } else if (e.what != kind::fence) {
         use(wanted.location, wanted.at);
         std::uint64_t& value = words_.value(wanted.location);

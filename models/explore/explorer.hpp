@@ -119,6 +119,8 @@ private:
         std::int16_t position = 0;  // how many of its events it has performed
         std::vector<slot> slots;    // its events in the present graph
         slot parent = nowhere;      // of a spawned thread
+        unsigned name = 0;          // as graph::names has it
+        unsigned started = 0;       // other threads
         event wanted{};
         unsigned other = 0;      // the thread that it is behind of,
         std::int16_t until = 0;  // and how far that one must have come
@@ -144,8 +146,9 @@ private:
     [[nodiscard]] bool hopeless(const thread& t) const;
 
     bool number_child(event& spawn);
+    [[nodiscard]] std::uint64_t number_of(unsigned name, const std::source_location& at);
     [[nodiscard]] bool others_go_on(const thread& than);
-    [[nodiscard]] event event_for(const request& wanted) const;
+    [[nodiscard]] event event_for(const request& wanted);
     [[nodiscard]] moment now() const;
     void use(std::uint16_t location, const std::source_location& at);
     answer perform_alone(const request& wanted);

@@ -227,6 +227,14 @@ void graph::restrict_to(slot last, const view& kept, graph& into) const {
     }
 }
 
+std::array<unsigned, max_threads> graph::names() const noexcept {
+    std::array<unsigned, max_threads> names{}, started{};
+    for (unsigned t = 0; t < max_threads; ++t) names[t] = t;
+    for (const event& e : events)
+        if (e.what == kind::spawn) names[e.value] = name_of_child(names[e.thread], started[e.thread]++);
+    return names;
+}
+
 bool graph::seq_cst_consistent() const {
     if (!has_seq_cst) return true;
     const std::size_t n = events.size();

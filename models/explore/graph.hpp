@@ -126,8 +126,17 @@ struct graph {
     /// Whether sequentially consistent events can be put in one order: RC11's psc is acyclic.
     [[nodiscard]] bool seq_cst_consistent() const;
 
+    /// For each thread what it is called whatever the order in which threads were started: its number if it was there
+    /// from the first, else by who has started it, and as which of those that one has started.
+    [[nodiscard]] std::array<unsigned, max_threads> names() const noexcept;
+
 private:
     void derive(event& e) const noexcept;
 };
+
+/// The name of the thread that a thread starts after `started` others.
+[[nodiscard]] constexpr unsigned name_of_child(unsigned parent, unsigned started) noexcept {
+    return max_threads * (parent + 1) + started;
+}
 
 }  // namespace shm::explore

@@ -20,7 +20,7 @@ program_text parse(const std::string& line) {
         o.kind = word.back();
         unsigned order = 0;
         words >> o.location >> o.a >> o.b >> order;
-        if (!words || std::string{"WRAXCFUNBQD"}.find(o.kind) == std::string::npos ||
+        if (!words || std::string{"WRAXCFUNBQDSJ"}.find(o.kind) == std::string::npos ||
             o.location >= words_of_a_program || order >= std::size(orders))
             throw std::invalid_argument(std::string{"expected an operation, found \""}
                                             .append(word)
@@ -31,6 +31,14 @@ program_text parse(const std::string& line) {
         threads.back().push_back(o);
     }
     return threads;
+}
+
+unsigned threads_at_first(const program_text& program) {
+    auto first = static_cast<unsigned>(program.size());
+    for (const auto& thread : program)
+        for (const operation& o : thread)
+            if (o.kind == 'S') --first;
+    return first;
 }
 
 std::vector<counted> read_counted(const std::string& path) {
@@ -79,6 +87,10 @@ void interpreted::perform(unsigned index) {
                 last = explore_atomics::await(word, o.order, [a = o.a](unsigned seen) { return seen == a; });
                 break;
             case 'N': last = explore_atomics::choose(o.a); break;
+            case 'S': started_[o.a] = spawn([this, which = o.a] { perform(which); }); break;
+            case 'J':
+                if (started_[o.a]) join(*started_[o.a]);
+                break;
             case 'D': break;
             default: explore_atomics::fence(o.order);
         }

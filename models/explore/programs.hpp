@@ -2,6 +2,7 @@
 #pragma once
 // Small programs in a line of text, as in golden/, run on the engine.
 #include <explore/explorer.hpp>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -11,10 +12,11 @@
 namespace shm::explore {
 
 /// Beyond golden/: U waits until the value is a, N chooses one of a, B is C whose failure is always relaxed, Q is a weak B,
-/// and a thread that begins with D may be killed before any of its operations.
+/// and a thread that begins with D may be killed before any of its operations. S starts thread a, once, and J, in the same
+/// thread, waits for its end if it was started. What is started comes last in the line.
 struct operation {
     bool conditional;  // only if the last value read is not 0
-    char kind;         // as in golden/, or U, N, B, Q or D
+    char kind;         // as in golden/, or U, N, B, Q, D, S or J
     unsigned location;
     unsigned a, b;
     std::memory_order order;
@@ -33,6 +35,9 @@ inline constexpr unsigned words_of_a_program = 3;
 /// Throws std::invalid_argument for what is no program.
 [[nodiscard]] program_text parse(const std::string& line);
 
+/// How many of its threads nobody starts.
+[[nodiscard]] unsigned threads_at_first(const program_text& program);
+
 /// A line of a golden file.
 struct counted {
     std::uint64_t executions;
@@ -43,7 +48,7 @@ struct counted {
 /// One of them as a scenario.
 class interpreted final : public model::instance {
 public:
-    explicit interpreted(const program_text& program) : program_{program} {}
+    explicit interpreted(const program_text& program) : program_{program}, started_(program.size()) {}
     void before() override {}
     void thread(unsigned index) override;
     void after() override {}
@@ -52,6 +57,7 @@ private:
     void perform(unsigned index);
 
     const program_text& program_;
+    std::vector<std::optional<unsigned>> started_;  // by the thread's place in the line
     explore_atomics::atomic<unsigned> words_[words_of_a_program];
 };
 

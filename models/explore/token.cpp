@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include <array>
 #include <cstdlib>
 #include <explore/token.hpp>
+#include <map>
 #include <stdexcept>
 #include <string_view>
 
@@ -52,6 +52,7 @@ script::script(const std::string& token) {
 
 std::string token_of(const graph& g) {
     const auto& events = g.events;
+    const auto names = g.names();
     std::string text;
     for (const std::uint8_t choice : g.before) text += number(choice);
     text += ':';
@@ -75,7 +76,7 @@ std::string token_of(const graph& g) {
                     if (told[w] && events[w].what == kind::write && events[w].location == e.location &&
                         events[w].place <= e.place)
                         ++option;
-            text += number(e.thread) + number(option);
+            text += number(names[e.thread]) + number(option);
             // The second half of a read-modify-write follows at once.
             if (e.succeeds)
                 for (slot w = 0; w < g.size(); ++w)
@@ -95,16 +96,19 @@ std::string signature_of(const graph& g) {
         text += static_cast<char>(number >> 8 & 0xff);
     };
     for (const std::uint8_t choice : g.before) put(choice);
-    std::array<std::vector<slot>, max_threads> threads;
-    for (slot s = 0; s < g.size(); ++s) threads[g.events[s].thread].push_back(s);
-    for (const auto& slots : threads) {
+    const auto names = g.names();
+    std::map<unsigned, std::vector<slot>> threads;
+    for (slot s = 0; s < g.size(); ++s) threads[names[g.events[s].thread]].push_back(s);
+    for (const auto& [name, slots] : threads) {
+        put(name);
         put(static_cast<unsigned>(slots.size()));
         for (const slot s : slots) {
             const event& e = g.events[s];
-            put(static_cast<unsigned>(e.what) * 16 + e.location);
+            put(static_cast<unsigned>(e.what));
+            put(e.location);
             put(e.what == kind::choice ? static_cast<unsigned>(e.value) : e.place);
             if (e.what != kind::read) continue;
-            put(e.source == initial ? initial : g.events[e.source].thread);
+            put(e.source == initial ? initial : names[g.events[e.source].thread]);
             put(e.source == initial ? initial : static_cast<unsigned>(g.events[e.source].index));
         }
     }

@@ -10,22 +10,19 @@ constexpr std::int16_t always = -1;  // a position that every thread knows of
 }  // namespace
 
 std::uint16_t words::begin(std::uint64_t value, const moment& now) {
-    const unsigned creator = now.alone ? max_threads : now.thread;
-    auto& numbers = numbers_[creator];
-    if (begun_[creator] == numbers.size()) {
-        if (all_.size() == most) return too_many;
-        numbers.push_back(static_cast<std::uint16_t>(all_.size()));
-        all_.emplace_back();
-    }
-    const std::uint16_t number = numbers[begun_[creator]++];
-    all_[number] = {value, true, now.alone ? always : now.position, static_cast<std::int16_t>(creator), {}};
-    all_[number].used_at.fill(always);
-    return number;
+    if (made_ == most) return too_many;
+    ++made_;
+    const unsigned creator = now.alone ? 0 : now.thread + 1;
+    auto& by_creator = all_[creator];
+    by_creator.push_back(
+        {.value = value, .begun_at = now.alone ? always : now.position, .begun_by = now.thread, .used_at = {}});
+    by_creator.back().used_at.fill(always);
+    return static_cast<std::uint16_t>(creator * each + by_creator.size() - 1);
 }
 
 std::string words::end(std::uint16_t number, const moment& now) {
     if (const char* const misuse = use(number, now)) return misuse;
-    word& ended = all_[number];
+    word& ended = at(number);
     for (unsigned other = 0; other < max_threads; ++other)
         if (!now.knows_of(ended.used_at[other], other))
             return "destroyed while thread " + std::to_string(other) + " may be using it";
@@ -35,21 +32,22 @@ std::string words::end(std::uint16_t number, const moment& now) {
 
 /// A use of an atomic object is a race with its beginning and its end.
 const char* words::use(std::uint16_t number, const moment& now) {
-    word& used = all_[number];
+    if (!has(number)) return "used before it is made";
+    word& used = at(number);
     if (!used.alive) return "used after its end";
     if (now.alone) return nullptr;
-    const auto creator = static_cast<unsigned>(used.begun_by);
-    if (used.begun_at != always && !now.knows_of(used.begun_at, creator)) return "used while it is being made";
+    if (!now.knows_of(used.begun_at, used.begun_by)) return "used while it is being made";
     used.used_at[now.thread] = now.position;
     return nullptr;
 }
 
 void words::take_newest_of(const graph& g) {
-    std::vector<std::uint16_t> newest(all_.size());
     for (const event& e : g.events) {
-        if (e.what != kind::write || e.place <= newest[e.location]) continue;
-        newest[e.location] = e.place;
-        all_[e.location].value = e.value;
+        if (e.what != kind::write) continue;
+        word& written = at(e.location);
+        if (e.place <= written.newest) continue;
+        written.newest = e.place;
+        written.value = e.value;
     }
 }
 

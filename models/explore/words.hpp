@@ -23,7 +23,8 @@ struct moment {
     }
 };
 
-/// The atomic objects. Each has a number, the same in every execution in which its thread has made the same ones before it.
+/// The atomic objects. Each has a number, which says who has made it and how many it had made before, and nothing else: so it
+/// is the same for whoever goes on from a graph.
 /// `use` and `end` answer with what is wrong, or with nothing.
 class words {
 public:
@@ -31,16 +32,24 @@ public:
     static constexpr std::uint16_t too_many = 0xffff;
 
     /// A new execution.
-    void clear() { begun_.fill(0); }
+    void clear() {
+        for (auto& by_thread : all_) by_thread.clear();
+        made_ = 0;
+    }
 
     /// `too_many` when there is no number left.
     [[nodiscard]] std::uint16_t begin(std::uint64_t value, const moment& now);
     [[nodiscard]] std::string end(std::uint16_t number, const moment& now);
     [[nodiscard]] const char* use(std::uint16_t number, const moment& now);
 
+    /// Whether it has been made. Bytes that were never a word may say any number.
+    [[nodiscard]] bool has(std::uint16_t number) const {
+        return number / each < all_.size() && number % each < all_[number / each].size();
+    }
+
     /// What it holds before the threads begin, and when they have ended.
-    [[nodiscard]] std::uint64_t value(std::uint16_t number) const { return all_[number].value; }
-    [[nodiscard]] std::uint64_t& value(std::uint16_t number) { return all_[number].value; }
+    [[nodiscard]] std::uint64_t value(std::uint16_t number) const { return at(number).value; }
+    [[nodiscard]] std::uint64_t& value(std::uint16_t number) { return at(number).value; }
 
     /// The threads have ended.
     void take_newest_of(const graph& g);
@@ -48,13 +57,18 @@ public:
 private:
     struct word {
         std::uint64_t value;
-        bool alive;
-        std::int16_t begun_at, begun_by;
+        std::uint16_t newest = 0;  // place, as far as `take_newest_of` has come
+        bool alive = true;
+        std::int16_t begun_at;
+        unsigned begun_by;
         std::array<std::int16_t, max_threads> used_at;
     };
-    std::vector<word> all_;
-    std::array<std::vector<std::uint16_t>, max_threads + 1> numbers_;  // of those that each thread begins
-    std::array<unsigned, max_threads + 1> begun_{};
+    static constexpr unsigned each = 4096;  // numbers for a thread
+    [[nodiscard]] word& at(std::uint16_t number) { return all_[number / each][number % each]; }
+    [[nodiscard]] const word& at(std::uint16_t number) const { return all_[number / each][number % each]; }
+
+    std::array<std::vector<word>, max_threads + 1> all_;  // before and after the threads; by each thread
+    std::size_t made_ = 0;
 };
 
 /// A cell is made. Its history lies where it does, and outlives it.
