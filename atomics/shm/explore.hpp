@@ -104,4 +104,7 @@ void join(unsigned thread, const std::source_location& at = std::source_location
 /// The execution ends here, as a counter-example.
 [[noreturn]] void fail(std::string why);
 
+/// The execution ends here, because the scenario is at fault, or a limit.
+[[noreturn]] void refuse(std::string why);
+
 }  // namespace shm::explore

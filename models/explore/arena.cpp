@@ -45,7 +45,7 @@ void* take(std::size_t bytes, std::size_t alignment) {
     const std::size_t at = (next + sizeof(block) + alignment - 1) / alignment * alignment;
     if (bytes > bytes_each || at + bytes > bytes_each) {
         current = none;
-        fail("a simulated thread has asked for more than 64 MiB");
+        refuse("a simulated thread has asked for more than 64 MiB");
     }
     next = at + bytes;
     std::byte* const memory = all + current * bytes_each + at;

@@ -336,6 +336,25 @@ struct mortal_tries_for_ever {
         explorer::running().make_mortal(nullptr);
     }
 };
+/// Whether it chooses for ever what is in vain, or once what is not, is the scenario's affair: this is not found.
+struct chooses_and_tries_for_ever {
+    static constexpr unsigned threads = 1;
+    A::atomic<int> words[2];
+    void thread(unsigned) {
+        A::retry_loop loop;
+        while (words[A::choose(2)].load(acquire) != 1) loop.retry();
+    }
+};
+struct endless_recursion {
+    static constexpr unsigned threads = 1;
+    A::atomic<int> word{0};
+    int deeper(int depth) {
+        volatile char page[4096];
+        page[0] = static_cast<char>(depth);
+        return word.load(relaxed) == 1 ? depth : deeper(depth + 1) + page[0];
+    }
+    void thread(unsigned) { (void)deeper(0); }
+};
 struct endless_loop {
     static constexpr unsigned threads = 2;
     A::atomic<int> word{0};
@@ -354,6 +373,15 @@ struct vain_but_not_void {
         A::retry_loop loop;
         word.store(1, relaxed);
         loop.retry();
+    }
+};
+struct spins_by_exchange {
+    static constexpr unsigned threads = 2;
+    A::atomic<int> lock{0};
+    void thread(unsigned) {
+        A::retry_loop loop;
+        while (lock.exchange(1, acquire) == 1) loop.retry();
+        lock.store(0, release);
     }
 };
 struct not_deterministic {
@@ -543,16 +571,35 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(program_of<word_never_made>(), "used before it is made at explore_check.cpp:");
     expect_failure(program_of<never_made>(), "plain data that was never made is used at explore_check.cpp:");
     expect_failure(program_of<endless_loop>(), "more than 1000 events in an execution: a loop that waits", true);
-    expect_failure(program_of<vain_but_not_void>(), "a round that is in vain has no effect", true);
+    expect_failure(program_of<vain_but_not_void>(), "a round that is in vain has no effect: this one stored something",
+                   true);
+    expect_failure(program_of<spins_by_exchange>(),
+                   "a round that is in vain has no effect: this one stored what was there, and a compare-exchange",
+                   true);
     expect_failure(program_of<too_many_words>(), "atomic objects of a scenario: expected at most 1024, found one more",
                    true);
-    expect_failure(program_of<too_much_memory>(), "a simulated thread has asked for more than 64 MiB");
+    expect_failure(program_of<too_much_memory>(), "a simulated thread has asked for more than 64 MiB", true);
     expect_failure(program_of<too_many_threads>(), "threads at one time: expected at most 8, found one more", true);
     expect_failure(program_of<joins_nobody>(), "waits for the end of a thread that was not started", true);
     expect_failure(program_of<throws>(), "an exception escaped: why not", true);
     expect_failure(
         program_of<not_deterministic>(),
         "the scenario is not deterministic: the same choices lead to another operation at explore_check.cpp:", true);
+}
+
+TEST(explore, who_chooses_in_every_round_may_try_for_ever) {
+    const auto pruned = run(program_of<chooses_and_tries_for_ever>());
+    EXPECT_FALSE(pruned.failed) << pruned.why;
+    EXPECT_EQ(pruned.counted.complete, 0U);
+    EXPECT_EQ(pruned.counted.blocked, 2U);
+    settings unpruned;
+    unpruned.prune_vain_rounds = false;
+    EXPECT_EQ(run(program_of<chooses_and_tries_for_ever>(), unpruned).why.substr(0, 30),
+              "more than 1000 events in an ex");
+}
+
+TEST(explore, a_stack_that_is_too_small_ends_the_process) {
+    EXPECT_DEATH((void)run(program_of<endless_recursion>()), "");
 }
 
 TEST(explore, plain_data_may_be_made_and_end_in_order) {

@@ -522,8 +522,15 @@ void explorer::in_vain(model::round& failed, const std::source_location& at) {
     if (phase_ != model::phase::threads) fail("waits for ever", &at);
     const arena::paused engine_code;
     thread& me = threads_[current_];
-    if (me.effects != failed.effects)
-        fail("a round that is in vain has no effect: this one stored something", &at, true);
+    if (me.effects != failed.effects) {
+        const bool stored_what_was_there = std::any_of(
+            me.slots.begin() + failed.began_at, me.slots.begin() + me.position,
+            [&](slot s) { return graph_.events[s].succeeds && result_of(graph_.events[s]) == graph_.events[s].value; });
+        fail(stored_what_was_there ? "a round that is in vain has no effect: this one stored what was there, and a "
+                                     "compare-exchange would not"
+                                   : "a round that is in vain has no effect: this one stored something",
+             &at, true);
+    }
     if (!how_.prune_vain_rounds) {
         failed = begin_round();
         return;

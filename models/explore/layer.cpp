@@ -21,5 +21,6 @@ void join(unsigned thread, const std::source_location& at) {
     perform({.what = action::join, .operand = thread, .at = at});
 }
 void fail(std::string why) { explorer::running().fail(std::move(why)); }
+void refuse(std::string why) { explorer::running().fail(std::move(why), nullptr, true); }
 
 }  // namespace shm::explore
