@@ -309,10 +309,12 @@ bool explorer::enabled(const thread& t) {
 /// later revisits what was read; waits come last, so that whoever can run on has done so before somebody is left waiting.
 explorer::thread* explorer::next() {
     if (script_ && script_->next < script_->steps.size()) {
+        const auto [name, option] = script_->steps[script_->next];
         for (thread& t : threads_)
-            if (t.name == script_->steps[script_->next].first && t.is == state::wants) return &t;
-        set_failure("the token is of another program", nullptr, true);
-        return nullptr;
+            if (t.name == name && t.is == state::wants && (enabled(t) || (t.wanted.waits && option == option_stuck)))
+                return &t;
+        throw std::invalid_argument("step " + std::to_string(script_->next + 1) +
+                                    " of the token: expected a thread that can go on, found " + std::to_string(name));
     }
     thread* best = nullptr;
     const auto rank = [](const thread& t) {
@@ -468,7 +470,11 @@ unsigned explorer::choose_alone(std::vector<std::uint8_t> graph::* made, unsigne
         for (unsigned other = count; --other > 0;)
             (frontier_.put_aside(graph_).*made).back() = static_cast<std::uint8_t>(other);
     }
-    return choices[alone_choices_++];
+    const unsigned made_here = choices[alone_choices_++];
+    if (made_here >= count)
+        fail("choices of the token: expected one of " + std::to_string(count) + ", found " + std::to_string(made_here),
+             nullptr, true);
+    return made_here;
 }
 
 std::uint16_t explorer::begin_location(std::uint64_t value) {
