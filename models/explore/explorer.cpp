@@ -345,15 +345,15 @@ bool explorer::extend(thread& t) {
             case kind::choice: frontier_.add_choice(e, asked()); break;
             case kind::spawn:
                 if (!number_child(e)) return false;
-                consistent = frontier_.add(e);
+                frontier_.add(e);
                 break;
             case kind::join: {
                 const thread& child = threads_[e.value];
                 e.source = child.slots.empty() ? child.parent : child.slots.back();
-                consistent = frontier_.add(e);
+                frontier_.add(e);
                 break;
             }
-            default: consistent = frontier_.add(e);
+            default: frontier_.add(e);
         }
         if (script_) ++script_->next;
     }

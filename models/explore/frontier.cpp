@@ -73,11 +73,6 @@ bool frontier::may_read(const event& wanted, slot write) {
     return may;
 }
 
-bool frontier::add(const event& e) {
-    now.append(e);
-    return e.order != std::memory_order_seq_cst || now.seq_cst_consistent();
-}
-
 void frontier::add_choice(const event& c, unsigned asked) {
     const slot s = now.append(c);
     for (std::uint64_t other = c.operand; --other > 0;) put_aside(now).events[s].value = other;
@@ -139,7 +134,7 @@ bool frontier::add_write_of_rmw(slot read) {
     revisit(s, rival);
     if (rival != nowhere) return false;  // two read-modify-writes of one write
     now.insert(s, place);
-    return now.seq_cst_consistent();
+    return true;  // what psc says against it, it has said against what was read
 }
 
 /// A write may come anywhere after what its thread knows of, but not between a read-modify-write and what that read.
@@ -198,8 +193,7 @@ bool frontier::maximally_added(slot s, slot write) const {
     }
     for (slot w = 0; w < now.size(); ++w) {
         const event& newer = events[w];
-        if (newer.what != kind::write || newer.location != e.location || newer.place <= e.place || w == write) continue;
-        if (newer.part_of_rmw && newer.previous == s) continue;  // its own second half
+        if (newer.what != kind::write || newer.location != e.location || newer.place <= e.place) continue;
         if (stays(w) && (!e.waits || satisfies(e, newer.value))) return false;
     }
     return true;
