@@ -18,9 +18,10 @@ void add_form(const std::string& family, const std::string& name, form how, bool
         {family, name, how, First::threads, First::holds, litmus_allowed, {maker_of<First>(), maker_of<Others>()...}});
 }
 
-/// Adds both forms of a scenario.
+/// Adds both forms of a scenario. Static, as is the other: for g++ a template of an unnamed namespace has no linkage of its own
+/// when it is an argument, and of two models' scenarios of one name the linker would keep one, in silence.
 template <template <class, form> class Scenario>
-void add(const std::string& family, const std::string& name) {
+static void add(const std::string& family, const std::string& name) {
     [&]<class... Layer>(std::type_identity<std::tuple<Layer...>>) {
         add_form<Scenario<Layer, form::tries>...>(family, name, form::tries);
         add_form<Scenario<Layer, form::waits>...>(family, name, form::waits);
@@ -29,7 +30,7 @@ void add(const std::string& family, const std::string& name) {
 
 /// Adds a scenario in which nobody waits.
 template <template <class> class Scenario>
-void add(const std::string& family, const std::string& name, bool litmus_allowed = false) {
+static void add(const std::string& family, const std::string& name, bool litmus_allowed = false) {
     [&]<class... Layer>(std::type_identity<std::tuple<Layer...>>) {
         add_form<Scenario<Layer>...>(family, name, form::tries, litmus_allowed);
     }(std::type_identity<layers>{});
