@@ -8,19 +8,9 @@
 #include <scenario.hpp>
 #include <shm/spsc_ring.hpp>
 #include <spsc_ring_memory.hpp>
+#include <staged_death.hpp>
 
 namespace shm {
-inline namespace v1 {
-
-/// Vouches for the deaths that scenarios stage; a scenario joins the dead thread first.
-template <>
-class death_witness<struct scenario> {
-public:
-    static proof_of_death saw(peer_id dead) { return proof_of_death{dead}; }
-};
-
-}  // namespace v1
-
 namespace model {
 namespace {
 

@@ -9,19 +9,17 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <iomanip>
 #include <limits>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include <shm/spsc_ring.hpp>
 
+#include "golden_image.hpp"
 #include "guarded_bytes.hpp"
 #include "test_items.hpp"
 
@@ -32,17 +30,6 @@ using shm::fault_kind;
 using shm::push_result;
 using shm::spsc_ring;
 
-using byte_image = std::vector<std::uint8_t>;
-
-const std::filesystem::path folder = std::filesystem::path{SHM_SOURCE_DIR} / "proptests/golden";
-
-/// What attach says when a byte of this field is not what it should be.
-struct field {
-    std::size_t offset;
-    std::size_t size_bytes;
-    const char* name;
-    std::optional<fault_kind> damaged = std::nullopt;
-};
 std::vector<field> header_fields(std::size_t position_bytes) {
     return {{0, position_bytes, "published"},
             {64, position_bytes, "consumed"},
@@ -60,46 +47,6 @@ std::vector<field> header_fields(std::size_t position_bytes) {
 }
 constexpr std::size_t header_bytes = 192;
 constexpr std::size_t version_offset = 144;
-
-/// In the form that `xxd -r` takes, a field or a slot a line: offset, bytes, and behind two spaces what they are. Bytes
-/// that no line names are zero.
-std::string text_of(const byte_image& bytes, std::size_t position_bytes, std::size_t slot_bytes) {
-    std::ostringstream text;
-    text << std::hex << std::setfill('0');
-    const auto line = [&](std::size_t offset, std::size_t size_bytes, const std::string& name) {
-        text << std::setw(8) << offset << ":";
-        for (std::size_t i = 0; i < size_bytes; ++i)
-            text << (i % 2 == 0 ? " " : "") << std::setw(2) << unsigned{bytes.at(offset + i)};
-        text << (name.empty() ? "" : "  ") << name << '\n';
-    };
-    for (const field& f : header_fields(position_bytes)) line(f.offset, f.size_bytes, f.name);
-    for (std::size_t at = header_bytes; at < bytes.size(); at += slot_bytes)
-        for (std::size_t part = 0; part < slot_bytes; part += 16)
-            line(at + part, std::min<std::size_t>(16, slot_bytes - part),
-                 part == 0 ? "slot " + std::to_string((at - header_bytes) / slot_bytes) : "");
-    return text.str();
-}
-
-byte_image bytes_of(const std::string& text) {
-    byte_image bytes;
-    std::istringstream lines{text};
-    for (std::string line; std::getline(lines, line);) {
-        std::size_t at = std::stoul(line.substr(0, 8), nullptr, 16);
-        const std::string digits = line.substr(9, line.find("  ") - 9);
-        for (std::size_t i = 0; i < digits.size(); ++i) {
-            if (digits[i] == ' ') continue;
-            bytes.resize(std::max(bytes.size(), at + 1));
-            bytes[at++] = static_cast<std::uint8_t>(std::stoul(digits.substr(i++, 2), nullptr, 16));
-        }
-    }
-    return bytes;
-}
-
-std::string stored(const std::string& name) {
-    std::ifstream file{folder / name};
-    EXPECT_TRUE(file) << "expected the image " << folder / name << ", found none";
-    return {std::istreambuf_iterator<char>{file}, {}};
-}
 
 /// A ring that has been used as described; its items are those of the numbers from 0 on.
 struct golden_ring {
@@ -186,7 +133,8 @@ TEST_P(golden_images, are_what_the_library_makes) {
     const auto& [name, position_bytes, slot_bytes, made, holds, refusal] = GetParam();
     const byte_image now = made();
     const std::string text = stored(name);
-    ASSERT_EQ(text, text_of(now, position_bytes, slot_bytes)) << folder / name << ": expected what is made now";
+    ASSERT_EQ(text, text_of(now, header_fields(position_bytes), header_bytes, slot_bytes))
+        << golden_folder / name << ": expected what is made now";
     EXPECT_EQ(bytes_of(text), now) << "bytes between the fields";
 }
 
@@ -225,7 +173,7 @@ INSTANTIATE_TEST_SUITE_P(each, golden_images, testing::ValuesIn(rings()), [](con
 });
 
 TEST(golden_folder, holds_todays_images_and_older_ones_that_are_refused_by_their_version) {
-    for (const auto& entry : std::filesystem::directory_iterator{folder}) {
+    for (const auto& entry : std::filesystem::directory_iterator{golden_folder}) {
         const std::string name = entry.path().filename();
         if (!name.starts_with("spsc_ring.") || !name.ends_with(".hex")) continue;
         if (std::any_of(rings().begin(), rings().end(), [&](const auto& today) { return today.name == name; }))

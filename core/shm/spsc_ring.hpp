@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
-#include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <span>
-#include <utility>
 
-#include <shm/region.hpp>
-#include <shm/role.hpp>
+#include <shm/placed_stream.hpp>
 #include <shm/spsc_ring_raw.hpp>
 
 namespace shm {
@@ -25,148 +20,19 @@ inline namespace v1 {
 /// Callers    that of spsc_ring_raw; claim, take_over and split: anyone, at any time
 /// Shape      spsc_ring_header (192 bytes) at the region's start, which must be aligned to 64, then the slots
 /// Edges      those of spsc_ring_raw, and [hand-over] of role for the two claim words
-/// Refuses    create: `misaligned`, `too_small`, `access_denied`, and what spsc_ring_raw refuses. attach: `misaligned`,
-///            `too_small`, and what spsc_ring_raw refuses. Claims: `access_denied`, `peer_id`, `busy`, `positions`;
-///            take-overs: `not_holder` in place of `busy`. After `positions` the role is nobody's
-/// Fork       a child must leave its copies of the ends alone: destroying them gives nothing up, using them is a second
-///            user of the role
+/// Refuses    what placed_stream and spsc_ring_raw refuse
+/// Fork       as placed_stream
 /// Crash      that of spsc_ring_raw; the dead peer's role is taken over with a proof of its death
 /// Trust      that of spsc_ring_raw. Claims bind peers that use them: not hostile ones, and not the Rust crate's
 /// Source     as spsc_ring_raw
 template <shared_value T, class Position = std::uint64_t, atomics_layer Atomics = std_atomics>
-class spsc_ring {
-    using raw = spsc_ring_raw<T, Position, Atomics>;
-    using claims = role<Atomics>;
-    static constexpr const char* producer_role = "producer role";
-    static constexpr const char* consumer_role = "consumer role";
-
-    /// One end of the raw ring, for as long as its role is held.
-    template <class End>
-    class held : public End {
-    public:
-        held(held&&) noexcept = default;
-        held& operator=(held&&) noexcept = default;
-
-    private:
-        friend class spsc_ring;
-        held(claims role, End end) noexcept : End{std::move(end)}, role_{std::move(role)} {}
-        claims role_;
-    };
-
+class spsc_ring : public placed_stream<spsc_ring<T, Position, Atomics>, spsc_ring_raw<T, Position, Atomics>, Atomics> {
 public:
-    using value_type = T;                           ///< an item
-    using position = Position;                      ///< counts items for ever, and wraps
-    using header = typename raw::header;            ///< what lies at the region's start
-    using slot = typename raw::slot;                ///< what holds an item
-    using producer = held<typename raw::producer>;  ///< spsc_ring_raw::producer, and its role
-    using consumer = held<typename raw::consumer>;  ///< spsc_ring_raw::consumer, and its role
-
-    /// In items.
-    static constexpr std::uint32_t max_capacity = raw::max_capacity;
-
-    /// The bytes that a ring of `capacity` items needs; the largest number there is when no region could hold it.
-    [[nodiscard]] static constexpr std::size_t required_size(std::size_t capacity) noexcept {
-        constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
-        return capacity > (most - slots_offset) / sizeof(slot) ? most : slots_offset + capacity * sizeof(slot);
-    }
-
-    /// Makes an empty ring of `capacity` items at the start of `bytes`, which must be zero there.
-    [[nodiscard]] static result<spsc_ring> create(region bytes, std::size_t capacity,
-                                                  Position first_position = 0) noexcept {
-        if (bytes.size_bytes() < required_size(capacity))
-            return fault{fault_kind::too_small, required_size(capacity), bytes.size_bytes()};
-        const auto shared = bytes.get<header>();
-        if (!shared) return shared.error();
-        if (!bytes.writable()) return read_only("creator");
-        return placed(bytes, raw::create(**shared, {first_slot(bytes), capacity}, first_position));
-    }
-
-    /// Attaches to the ring at the start of `bytes`. A read-only region is enough for an observer.
-    [[nodiscard]] static result<spsc_ring> attach(region bytes, deadline until = {}) noexcept {
-        if (bytes.size_bytes() < slots_offset) return fault{fault_kind::too_small, slots_offset, bytes.size_bytes()};
-        const auto shared = bytes.get<header>();
-        if (!shared) return shared.error();
-        return placed(
-            bytes,
-            raw::attach(**shared, {first_slot(bytes), (bytes.size_bytes() - slots_offset) / sizeof(slot)}, until));
-    }
-
-    /// Takes the producer's role, which nobody may hold. It is given up when the returned end is destroyed.
-    [[nodiscard]] result<producer> claim_producer(peer_id me) const noexcept {
-        if (!writable_) return read_only(producer_role);
-        return hold<producer>(claims::claim(raw_.shared().producer_claim, me, producer_role), &raw::make_producer);
-    }
-
-    /// Takes the consumer's role, likewise.
-    [[nodiscard]] result<consumer> claim_consumer(peer_id me) const noexcept {
-        if (!writable_) return read_only(consumer_role);
-        return hold<consumer>(claims::claim(raw_.shared().consumer_claim, me, consumer_role), &raw::make_consumer);
-    }
-
-    /// Takes the role of a producer that is proven dead, where it left off.
-    [[nodiscard]] result<producer> take_over_producer(peer_id me, const proof_of_death& dead) const noexcept {
-        if (!writable_) return read_only(producer_role);
-        return hold<producer>(claims::take_over(raw_.shared().producer_claim, me, dead, producer_role),
-                              &raw::make_producer);
-    }
-
-    /// Takes the role of a consumer that is proven dead, likewise.
-    [[nodiscard]] result<consumer> take_over_consumer(peer_id me, const proof_of_death& dead) const noexcept {
-        if (!writable_) return read_only(consumer_role);
-        return hold<consumer>(claims::take_over(raw_.shared().consumer_claim, me, dead, consumer_role),
-                              &raw::make_consumer);
-    }
-
-    /// Claims both roles for one peer, to hand one of them to another thread.
-    [[nodiscard]] result<std::pair<producer, consumer>> split(peer_id me) const noexcept {
-        auto writing = claim_producer(me);
-        if (!writing) return writing.error();
-        auto reading = claim_consumer(me);
-        if (!reading) return reading.error();
-        return std::pair{*std::move(writing), *std::move(reading)};
-    }
-
-    /// In items.
-    [[nodiscard]] std::uint32_t capacity() const noexcept { return raw_.capacity(); }
-
-    /// How many items a third observer sees, at any time; while the ring is in use, how many there were about now.
-    [[nodiscard]] std::uint32_t size_approx() const noexcept { return raw_.size_approx(); }
-
-    /// Whether size_approx() is 0.
-    [[nodiscard]] bool is_empty() const noexcept { return raw_.is_empty(); }
-
-    /// All that a third observer sees, at any time.
-    [[nodiscard]] ring_status status() const noexcept { return raw_.status(); }
+    using value_type = T;  ///< an item
 
 private:
-    static constexpr std::size_t slots_offset = (sizeof(header) + alignof(slot) - 1) / alignof(slot) * alignof(slot);
-
-    spsc_ring(region bytes, raw made) noexcept : raw_{made}, writable_{bytes.writable()} {}
-
-    [[nodiscard]] static result<spsc_ring> placed(region bytes, result<raw> made) noexcept {
-        if (!made) return made.error();
-        return spsc_ring{bytes, *made};
-    }
-    [[nodiscard]] static slot* first_slot(region bytes) noexcept {
-        return reinterpret_cast<slot*>(bytes.data() + slots_offset);
-    }
-
-    template <class Held, class Make>
-    [[nodiscard]] result<Held> hold(result<claims> role, Make make) const noexcept {
-        if (!role) return role.error();
-        Held end{*std::move(role), (raw_.*make)()};
-        if (end.corrupt()) {
-            const ring_status now = status();
-            return fault{fault_kind::positions, now.capacity, static_cast<Position>(now.published - now.consumed)};
-        }
-        return end;
-    }
-    [[nodiscard]] static fault read_only(const char* wanted) noexcept {
-        return {fault_kind::access_denied, 1, 0, wanted};
-    }
-
-    raw raw_;
-    bool writable_;
+    friend typename spsc_ring::placed_stream;
+    explicit spsc_ring(typename spsc_ring::placed_stream made) noexcept : spsc_ring::placed_stream{made} {}
 };
 
 }  // namespace v1

@@ -2,7 +2,6 @@
 #pragma once
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include <shm/header_description.hpp>
 #include <shm/peer_id.hpp>
 #include <shm/region.hpp>
 #include <shm/shm_safe.hpp>
@@ -47,12 +47,10 @@ struct ring_status {
 /// Callers    one thread at a time uses the producer, one the consumer; `status` and `size_approx` anyone, at any time
 /// Shape      spsc_ring_header (192 bytes, aligned to 64), then `capacity` slots of sizeof(T) bytes; capacity a power of
 ///            two. Positions count for ever and may wrap; a slot is position modulo capacity
-/// Edges      [ready]    state, from create to attach:                  the header describes the ring
-///            [publish]  published, from the producer to the consumer:  the slots before it are written
+/// Edges      [publish]  published, from the producer to the consumer:  the slots before it are written
 ///            [recycle]  consumed, from the consumer to the producer:   the slots before it have been read; to an
-///                       observer: at least as many were published
-/// Refuses    create: `capacity`, `element_size`, `already_created`. attach: `not_ready`, `magic`, `layout_version`,
-///            `element_size`, `element_alignment`, `layout_hash`, `capacity`, `too_small`
+///                       observer: at least as many were published; and [ready] of header_description
+/// Refuses    create, attach: what header_description refuses
 /// Crash      a producer that dies in a push or before its commit has published nothing of it, or all; a consumer that
 ///            dies in a pop or before its consume has consumed nothing of it, or all: what it had read is seen again
 /// Trust      hostile: no write of a peer makes an endpoint touch anything but its slots, or loop. Geometry and own
@@ -69,6 +67,7 @@ class spsc_ring_raw {
 
 public:
     using value_type = T;                                ///< an item
+    using position = Position;                           ///< counts items for ever, and wraps
     using header = spsc_ring_header<Position, Atomics>;  ///< what lies in front of the slots
     using slot = typename Atomics::template cell<T>;     ///< what holds an item
 
@@ -78,12 +77,8 @@ public:
 
     /// What separately built peers must agree on beyond the fields that the header spells out.
     [[nodiscard]] static constexpr std::uint64_t layout_hash() noexcept {
-        std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a over the numbers that make the layout
-        for (const std::uint64_t number :
-             {std::uint64_t{header::current_version}, std::uint64_t{sizeof(T)}, std::uint64_t{alignof(T)},
-              std::uint64_t{sizeof(Position)}, std::uint64_t{cache_line_bytes}, std::uint64_t{3 * cache_line_bytes}})
-            for (unsigned byte = 0; byte < 8; ++byte) hash = (hash ^ (number >> 8 * byte & 0xff)) * 0x100000001b3;
-        return hash;
+        return header_description::hash_of(
+            {header::current_version, sizeof(T), alignof(T), sizeof(Position), cache_line_bytes, 3 * cache_line_bytes});
     }
 
     class producer;
@@ -93,54 +88,18 @@ public:
     /// `already_created`. Both positions begin at `first_position`, which is 0 but where a test wants them to wrap.
     [[nodiscard]] static result<spsc_ring_raw> create(header& shared, std::span<slot> slots,
                                                       Position first_position = 0) noexcept {
-        if (!std::has_single_bit(slots.size()) || slots.size() > max_capacity)
-            return fault{fault_kind::capacity, max_capacity, slots.size()};
-        if (sizeof(T) > std::numeric_limits<std::uint32_t>::max())
-            return fault{fault_kind::element_size, std::numeric_limits<std::uint32_t>::max(), sizeof(T)};
-        std::uint32_t state = header::state_none;
-        if (!shared.state.compare_exchange_strong(state, header::state_initialising, relaxed,  // nothing to see yet
-                                                  relaxed))                                    // refused all the same
-            return fault{fault_kind::already_created, header::state_none, state};
-        const auto capacity = static_cast<std::uint32_t>(slots.size());
-        shared.capacity.write(capacity);
-        shared.magic.write(header::magic_value);
-        shared.layout_version.write(header::current_version);
-        shared.element_size.write(static_cast<std::uint32_t>(sizeof(T)));
-        shared.element_alignment.write(static_cast<std::uint32_t>(alignof(T)));
-        shared.layout_hash.write(layout_hash());
-        shared.published.store(first_position, relaxed);   // [ready] follows
-        shared.consumed.store(first_position, relaxed);    // [ready] follows
-        shared.state.store(header::state_ready, release);  // [ready]
-        return spsc_ring_raw{shared, slots.data(), capacity};
+        const auto capacity = description().template create<Atomics>(shared, slots.size(), first_position);
+        if (!capacity) return capacity.error();
+        return spsc_ring_raw{shared, slots.data(), *capacity};
     }
 
     /// Attaches to the ring in `shared`, whose slots must fit into `slots`. Waits for its creator until `until`; the
     /// default does not wait. Nothing of the header is believed before it has been checked, or read again after.
     [[nodiscard]] static result<spsc_ring_raw> attach(header& shared, std::span<slot> slots,
                                                       deadline until = {}) noexcept {
-        const auto settled = [](std::uint32_t state) {
-            return state != header::state_none && state != header::state_initialising;
-        };
-        const auto state = Atomics::await_until(shared.state, acquire, settled, until);  // [ready]
-        if (!state)
-            return fault{fault_kind::not_ready, header::state_ready,
-                         shared.state.load(relaxed)};  // to say how far it got
-        const auto differs = [](fault_kind what, std::uint64_t expected, std::uint64_t found) {
-            return expected == found ? std::nullopt : std::optional{fault{what, expected, found}};
-        };
-        if (const auto f = differs(fault_kind::magic, header::magic_value, shared.magic.read())) return *f;
-        if (const auto f = differs(fault_kind::not_ready, header::state_ready, *state)) return *f;
-        if (const auto f = differs(fault_kind::layout_version, header::current_version, shared.layout_version.read()))
-            return *f;
-        if (const auto f = differs(fault_kind::element_size, sizeof(T), shared.element_size.read())) return *f;
-        if (const auto f = differs(fault_kind::element_alignment, alignof(T), shared.element_alignment.read()))
-            return *f;
-        if (const auto f = differs(fault_kind::layout_hash, layout_hash(), shared.layout_hash.read())) return *f;
-        const std::uint32_t capacity = shared.capacity.read();
-        if (!std::has_single_bit(capacity) || capacity > max_capacity)
-            return fault{fault_kind::capacity, max_capacity, capacity};
-        if (capacity > slots.size()) return fault{fault_kind::too_small, capacity, slots.size(), "slots"};
-        return spsc_ring_raw{shared, slots.data(), capacity};
+        const auto capacity = description().template attach<Atomics>(shared, slots.size(), until);
+        if (!capacity) return capacity.error();
+        return spsc_ring_raw{shared, slots.data(), *capacity};
     }
 
     /// The writing end. The caller sees to it that it is held once at a time and, when it is handed on, that all its
@@ -178,6 +137,10 @@ public:
     [[nodiscard]] header& shared() const noexcept { return *shared_; }
 
 private:
+    [[nodiscard]] static constexpr header_description description() noexcept {
+        return {max_capacity, sizeof(T), alignof(T), layout_hash()};
+    }
+
     spsc_ring_raw(header& shared, slot* slots, std::uint32_t capacity) noexcept
         : shared_{&shared}, slots_{slots}, capacity_{capacity} {}
 
