@@ -18,6 +18,7 @@ fixtures() {
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <shm/bip_buffer.hpp>
 #include <shm/heap_region.hpp>
 #include <shm/mmap_region.hpp>
 #include <shm/spsc_ring.hpp>

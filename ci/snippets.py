@@ -25,8 +25,10 @@ WARNINGS = ["-std=c++20", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 FIXTURES = """
 #include <cassert>
 #include <cstddef>
+#include <cstdio>
 #include <shm/heap_region.hpp>
 #include <shm/memfd_region.hpp>
+#include <shm/message_framing.hpp>
 #include <shm/mmap_region.hpp>
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>

@@ -27,6 +27,7 @@
 
 #include <shm/heap_region.hpp>
 #include <shm/memfd_region.hpp>
+#include <shm/message_framing.hpp>
 #include <shm/mmap_region.hpp>
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
@@ -102,6 +103,29 @@ template <class Call>
     return right && !producer.corrupt() && !consumer.corrupt();
 }
 
+using framing = shm::message_framing<>;
+
+/// Likewise of a bip buffer, and of messages over it.
+[[nodiscard]] bool use(const framing::buffer& shared, framing::buffer::producer& producer,
+                       framing::buffer::consumer& consumer) {
+    bool right = producer.max_grant() == capacity && producer.try_grant(capacity).slots.size() == capacity;
+    producer.commit(0);
+    framing::sender sender{std::move(producer)};
+    framing::receiver receiver{std::move(consumer)};
+    const std::array<std::byte, 8 * (capacity - 1)> bytes{};
+    for (const std::size_t size : {std::size_t{3}, bytes.size(), bytes.size()}) {
+        auto sent = sender.try_send(std::span{bytes}.first(size));
+        if (sent == shm::send_result::full) {  // past an empty wrap
+            right &= !receiver.try_receive();
+            sent = sender.try_send(std::span{bytes}.first(size));
+        }
+        right &= sent == shm::send_result::sent && receiver.try_receive()->size_bytes == size;
+        right &= shared.status().size == framing::words(size) && shared.size_approx() != 0 && !shared.is_empty();
+        receiver.consume();
+    }
+    return right && !sender.corrupt() && !receiver.corrupt();
+}
+
 class signal_safety : public testing::Test {
 protected:
     const shm::heap_region bytes_ = shm::heap_region::create(ring::required_size(capacity)).value();
@@ -115,6 +139,18 @@ TEST_F(signal_safety, a_ring_allocates_nothing) {
                   auto [producer, consumer] = made.split(peer).value();
                   right = use(shared, producer, consumer) && !shared.claim_producer(peer) &&
                           !ring::create(bytes_.region(), capacity) && !ring::attach({});
+              }),
+              0);
+    EXPECT_TRUE(right);
+}
+
+TEST_F(signal_safety, a_bip_buffer_allocates_nothing) {
+    bool right = false;
+    EXPECT_EQ(allocations_of([&] {
+                  const auto made = framing::buffer::create(bytes_.region(), capacity).value();
+                  const auto shared = framing::buffer::attach(bytes_.region()).value();
+                  auto [producer, consumer] = made.split(peer).value();
+                  right = use(shared, producer, consumer) && !framing::buffer::create(bytes_.region(), capacity);
               }),
               0);
     EXPECT_TRUE(right);
@@ -178,6 +214,28 @@ TEST_F(signal_safety, a_ring_makes_no_system_call) {
     auto [producer, consumer] = shared.split(peer).value();
     const int status = ended_without_system_calls([&] {
         return ring::attach(bytes_.region()) && use(shared, producer, consumer) && !shared.claim_consumer(peer);
+    });
+    EXPECT_TRUE(exited_with(status, 0)) << status;
+}
+
+TEST_F(signal_safety, a_bip_buffer_makes_no_system_call) {
+    const auto shared = framing::buffer::create(bytes_.region(), capacity).value();
+    auto [producer, consumer] = shared.split(peer).value();
+    // The ends are moved on into a sender and a receiver that are never destroyed: giving up a role asks who one is.
+    const int status = ended_without_system_calls([&] {
+        if (!framing::buffer::attach(bytes_.region()) || shared.claim_consumer(peer)) return false;
+        alignas(framing::sender) std::array<std::byte, sizeof(framing::sender)> sending;
+        alignas(framing::receiver) std::array<std::byte, sizeof(framing::receiver)> receiving;
+        auto& sender = *new (sending.data()) framing::sender{std::move(producer)};
+        auto& receiver = *new (receiving.data()) framing::receiver{std::move(consumer)};
+        const std::array<std::byte, 20> bytes{};
+        bool right = true;
+        for (int lap = 0; lap < 20; ++lap) {
+            right &= sender.try_send(bytes) == shm::send_result::sent;
+            right &= receiver.try_receive()->size_bytes == bytes.size();
+            receiver.consume();
+        }
+        return right;
     });
     EXPECT_TRUE(exited_with(status, 0)) << status;
 }

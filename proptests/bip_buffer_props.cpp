@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <shm/bip_buffer.hpp>
+#include <shm/message_framing.hpp>
+#include <shm/spsc_ring.hpp>
+
+#include "../models/bip_buffer_reference.hpp"
+#include "guarded_bytes.hpp"
+#include "test_items.hpp"
+
+namespace {
+
+using shm::bip_buffer;
+using shm::bip_buffer_raw;
+using shm::fault;
+using shm::fault_kind;
+using shm::grant_result;
+using shm::peer_id;
+using shm::send_result;
+using shm::model::buffer_answer;
+using shm::model::buffer_call;
+using shm::model::buffer_reference;
+using shm::model::perform;
+
+constexpr std::size_t header_bytes = 192;
+constexpr std::size_t published_offset = 0, watermark_offset = 8, consumed_offset = 64;
+
+static_assert(bip_buffer<>::required_size(16) == 192 + 16);
+static_assert(bip_buffer<std::uint64_t>::required_size(16) == 192 + 16 * 8);
+static_assert(bip_buffer<>::max_capacity == std::uint32_t{1} << 31);
+static_assert(bip_buffer<std::byte, std::uint8_t>::max_capacity == 128);
+
+/// A buffer over guarded bytes, and its two ends, with the operations of the reference: an item is the seed of what stands in
+/// a slot.
+template <class T, class Position>
+class tested_buffer {
+public:
+    using buffer = bip_buffer<T, Position>;
+    static constexpr int position_bits = std::numeric_limits<Position>::digits;
+
+    tested_buffer(std::uint32_t capacity, std::uint64_t first)
+        : bytes_{buffer::required_size(capacity)},
+          buffer_{buffer::create(bytes_.region(), capacity, static_cast<Position>(first)).value()} {
+        hand_on_producer();
+        hand_on_consumer();
+    }
+
+    buffer_answer grant_commit(std::uint64_t first, std::size_t count, std::size_t used) {
+        const auto before = word<Position>(published_offset);
+        const auto grant = producer_->try_grant(count);
+        if (grant.slots.size() != (grant ? count : 0)) return {};
+        if (grant) {
+            for (auto& slot : grant.slots.first(used)) slot.write(item_of<T>(first++));
+            producer_->commit(used);
+        }
+        return {static_cast<std::uint64_t>(grant.result),
+                static_cast<Position>(word<Position>(published_offset) - before)};
+    }
+    buffer_answer peek_consume(std::size_t most) {
+        const auto before = word<Position>(consumed_offset);
+        buffer_answer told{0};
+        for (const auto& slot : consumer_->peek()) told.push_back(fingerprint(slot.read()));
+        consumer_->consume(std::min(most, told.size() - 1));
+        told.front() = static_cast<Position>(word<Position>(consumed_offset) - before);
+        return told;
+    }
+    [[nodiscard]] std::size_t size_approx() const { return buffer_.size_approx(); }
+
+    /// Gives the role up, and takes it as somebody else who has just attached.
+    void hand_on_producer() {
+        producer_.reset();
+        producer_.emplace(buffer::attach(bytes_.region())->claim_producer({1, ++claims_}).value());
+    }
+    void hand_on_consumer() {
+        consumer_.reset();
+        consumer_.emplace(buffer::attach(bytes_.region())->claim_consumer({2, ++claims_}).value());
+    }
+
+    [[nodiscard]] static std::uint64_t fingerprint(const T& item) {
+        std::array<std::uint8_t, sizeof(T)> bytes;
+        std::memcpy(bytes.data(), &item, sizeof(T));
+        std::uint64_t hash = 0;
+        for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3 + 1;
+        return hash;
+    }
+    template <class Word>
+    [[nodiscard]] Word word(std::size_t offset) const {
+        Word value;
+        std::memcpy(&value, bytes_.data() + offset, sizeof(Word));
+        return value;
+    }
+    template <class Word>
+    void overwrite(std::size_t offset, Word value) {
+        std::memcpy(bytes_.data() + offset, &value, sizeof(Word));
+    }
+
+    guarded_bytes bytes_;
+    buffer buffer_;
+    std::optional<typename buffer::producer> producer_;
+    std::optional<typename buffer::consumer> consumer_;
+
+private:
+    std::uint32_t claims_ = 0;
+};
+
+template <class Tested>
+class each_buffer : public testing::Test {
+protected:
+    /// Any capacity; positions that begin at nothing, anywhere, or so that they wrap within a lap or two.
+    static std::pair<std::uint32_t, std::uint64_t> any_choice() {
+        const auto capacity = std::uint32_t{1} << *rc::gen::inRange(0, std::min(Tested::position_bits, 8));
+        const auto laps_away = *rc::gen::inRange<std::uint64_t>(0, 2 * capacity + 1);
+        const auto first = *rc::gen::oneOf(rc::gen::just(std::uint64_t{0}), rc::gen::arbitrary<std::uint64_t>(),
+                                           rc::gen::just(0 - laps_away));
+        return {capacity, Tested::position_bits == 64 ? first : first % (std::uint64_t{1} << Tested::position_bits)};
+    }
+    static std::size_t any_count(std::size_t capacity) { return *rc::gen::inRange<std::size_t>(0, capacity + 2); }
+};
+using buffers = testing::Types<tested_buffer<std::byte, std::uint64_t>, tested_buffer<std::uint64_t, std::uint64_t>,
+                               tested_buffer<whole_line, std::uint64_t>, tested_buffer<three_bytes, std::uint16_t>,
+                               tested_buffer<std::uint64_t, std::uint8_t>>;
+TYPED_TEST_SUITE(each_buffer, buffers, );
+
+TYPED_TEST(each_buffer, does_in_any_sequence_of_calls_what_the_reference_does) {
+    EXPECT_TRUE(rc::check([] {
+        const auto [capacity, first] = TestFixture::any_choice();
+        TypeParam tested{capacity, first};
+        buffer_reference reference{capacity, first % capacity, first % capacity, {}};
+        std::uint64_t next = *rc::gen::arbitrary<std::uint32_t>();
+        const auto steps = *rc::gen::inRange(0, 60);
+        for (int step = 0; step < steps; ++step) {
+            const auto what = *rc::gen::inRange(0, 12);
+            if (what == 0) {
+                tested.hand_on_producer();
+                continue;
+            }
+            if (what == 1) {
+                tested.hand_on_consumer();
+                reference.leave_lap();  // it looks where it begins
+                continue;
+            }
+            const auto kind = what < 6    ? buffer_call::grant_commit
+                              : what < 11 ? buffer_call::peek_consume
+                                          : buffer_call::size_approx;
+            const buffer_call made{kind, next, TestFixture::any_count(capacity), TestFixture::any_count(capacity)};
+            next += made.count;
+            auto expected = perform(made, reference);
+            if (kind == buffer_call::peek_consume)
+                for (std::size_t i = 1; i < expected.size(); ++i)
+                    expected[i] = TypeParam::fingerprint(
+                        item_of<std::remove_cvref_t<typename decltype(tested.buffer_)::value_type>>(expected[i]));
+            RC_LOG() << made << "\n";
+            RC_ASSERT(perform(made, tested) == expected);
+        }
+        RC_ASSERT(!tested.producer_->corrupt() && !tested.consumer_->corrupt());
+        RC_ASSERT(tested.bytes_.untouched());
+    }));
+}
+
+TYPED_TEST(each_buffer, stays_safe_whatever_a_peer_writes_into_the_header) {
+    EXPECT_TRUE(rc::check([] {
+        const auto [capacity, first] = TestFixture::any_choice();
+        TypeParam tested{capacity, first};
+        for (int step = 0; step < 30; ++step) {
+            const auto near = *rc::gen::element<std::uint64_t>(0, 1, capacity - 1, capacity, capacity + 1, 1ULL << 31,
+                                                               0xffffffff, ~0ULL);
+            const auto value =
+                *rc::gen::oneOf(rc::gen::just(near), rc::gen::just(first + near), rc::gen::arbitrary<std::uint64_t>());
+            const auto where = *rc::gen::element(published_offset, watermark_offset, consumed_offset, std::size_t{128},
+                                                 std::size_t{148}, std::size_t{168});
+            if (where == watermark_offset || where == 128)
+                tested.overwrite(where, static_cast<std::uint32_t>(value));
+            else
+                tested.overwrite(where, value);
+            const auto grant = tested.producer_->try_grant(TestFixture::any_count(capacity));
+            RC_ASSERT(grant.slots.size() <= capacity);
+            for (auto& slot : grant.slots) slot.write({});
+            tested.producer_->commit(*rc::gen::inRange<std::size_t>(0, grant.slots.size() + 1));
+            const auto found = tested.consumer_->peek();
+            RC_ASSERT(found.size() <= capacity);
+            for (const auto& slot : found) (void)slot.read();
+            tested.consumer_->consume(*rc::gen::inRange<std::size_t>(0, found.size() + 1));
+            RC_ASSERT(!tested.producer_->corrupt() || tested.producer_->try_grant(0).result == grant_result::corrupt);
+            RC_ASSERT(!tested.consumer_->corrupt() || tested.consumer_->peek().empty());
+            RC_ASSERT(tested.size_approx() <= capacity);
+        }
+        RC_ASSERT(tested.bytes_.untouched());
+    }));
+}
+
+using bytes_buffer = bip_buffer<>;
+
+TEST(bip_buffer, grants_when_empty_the_larger_side_at_once_and_everything_after_a_look) {
+    for (const std::uint32_t capacity : {1u, 2u, 4u, 8u, 64u})
+        for (std::uint32_t offset = 0; offset < capacity; ++offset)
+            for (std::uint32_t count = 0; count <= capacity; ++count) {
+                guarded_bytes bytes{bytes_buffer::required_size(capacity)};
+                auto [producer, consumer] =
+                    bytes_buffer::create(bytes.region(), capacity, offset)->split({1, 1}).value();
+                ASSERT_EQ(producer.max_grant(), capacity);
+                const auto at_once = producer.try_grant(count).result;
+                const bool fits = count <= std::max(offset, capacity - offset);
+                ASSERT_EQ(at_once, fits ? grant_result::granted : grant_result::full) << offset << ' ' << count;
+                ASSERT_TRUE(consumer.peek().empty());
+                ASSERT_EQ(producer.try_grant(count).result, grant_result::granted) << offset << ' ' << count;
+                ASSERT_EQ(producer.try_grant(capacity + 1).result, grant_result::too_large);
+                ASSERT_EQ(producer.try_grant(std::numeric_limits<std::size_t>::max()).result, grant_result::too_large);
+            }
+}
+
+TEST(bip_buffer, grants_are_aligned_as_far_as_every_commit_is) {
+    EXPECT_TRUE(rc::check([] {
+        const auto alignment = std::size_t{1} << *rc::gen::inRange(0, 7);
+        guarded_bytes bytes{bytes_buffer::required_size(1024)};
+        auto [producer, consumer] = bytes_buffer::create(bytes.region(), 1024)->split({1, 1}).value();
+        for (int run = 0; run < 50; ++run) {
+            const auto grant = producer.try_grant(alignment * *rc::gen::inRange<std::size_t>(1, 1024 / alignment + 1));
+            if (grant) {
+                RC_ASSERT(reinterpret_cast<std::uintptr_t>(grant.slots.data()) % alignment == 0u);
+                producer.commit(alignment * *rc::gen::inRange<std::size_t>(1, grant.slots.size() / alignment + 1));
+            }
+            consumer.consume(consumer.peek().size());
+        }
+    }));
+}
+
+TEST(bip_buffer, a_peek_for_enough_looks_for_more_only_when_it_knows_less) {
+    guarded_bytes bytes{bytes_buffer::required_size(8)};
+    auto [producer, consumer] = bytes_buffer::create(bytes.region(), 8)->split({1, 1}).value();
+    const auto write_two = [](bytes_buffer::producer& end) {
+        for (auto& slot : end.try_grant(2).slots) slot.write({});
+        end.commit(2);
+    };
+    write_two(producer);
+    EXPECT_EQ(consumer.peek(1).size(), 2u);
+    write_two(producer);
+    EXPECT_EQ(consumer.peek(2).size(), 2u);
+    EXPECT_EQ(consumer.peek(3).size(), 4u);
+    write_two(producer);
+    EXPECT_EQ(consumer.peek().size(), 6u);
+}
+
+TEST(bip_buffer, a_grant_that_is_not_committed_is_given_back) {
+    guarded_bytes bytes{bytes_buffer::required_size(8)};
+    auto [producer, consumer] = bytes_buffer::create(bytes.region(), 8, 3)->split({1, 1}).value();
+    ASSERT_TRUE(producer.try_grant(5));
+    producer.commit(0);
+    ASSERT_TRUE(producer.try_grant(3));
+    ASSERT_TRUE(consumer.peek().empty());
+    ASSERT_TRUE(producer.try_grant(4));
+    for (auto& slot : producer.try_grant(2).slots) slot.write(std::byte{7});
+    producer.commit(2);
+    EXPECT_EQ(consumer.peek().size(), 2u);
+}
+
+TEST(bip_buffer, what_was_moved_from_is_no_second_end) {
+    guarded_bytes bytes{bytes_buffer::required_size(8)};
+    const auto buffer = bytes_buffer::create(bytes.region(), 8).value();
+    auto [producer, consumer] = buffer.split({1, 1}).value();
+    ASSERT_TRUE(producer.try_grant(2));
+    auto new_producer = std::move(producer);
+    new_producer.commit(2);
+    ASSERT_EQ(consumer.peek().size(), 2u);
+    auto new_consumer = std::move(consumer);
+    // NOLINTBEGIN(bugprone-use-after-move): that is the point
+    EXPECT_EQ(producer.try_grant(1).result, grant_result::corrupt);
+    EXPECT_TRUE(consumer.peek().empty());
+    // NOLINTEND(bugprone-use-after-move)
+    EXPECT_EQ(new_consumer.peek().size(), 2u);
+    EXPECT_FALSE(buffer.status().reported_corrupt);
+}
+
+TEST(bip_buffer, is_refused_with_the_fault_that_its_comment_says) {
+    constexpr std::size_t needed = bytes_buffer::required_size(16);
+    const guarded_bytes bytes{needed};
+    const shm::region whole = bytes.region();
+    const shm::region small{bytes.data(), needed - 1};
+    const shm::region shifted{bytes.data() + 8, needed - 8};
+    const shm::region read_only{bytes.data(), needed, shm::access::read_only};
+    EXPECT_EQ(bytes_buffer::create(small, 16).error(), (fault{fault_kind::too_small, needed, needed - 1}));
+    EXPECT_EQ(bytes_buffer::create(shifted, 8).error(), (fault{fault_kind::misaligned, 64, 8}));
+    EXPECT_EQ(bytes_buffer::create(read_only, 16).error(), (fault{fault_kind::access_denied, 1, 0}));
+    EXPECT_EQ(bytes_buffer::create(whole, 12).error(), (fault{fault_kind::capacity, std::uint64_t{1} << 31, 12}));
+    EXPECT_EQ(bytes_buffer::create(whole, 0).error(), (fault{fault_kind::capacity, std::uint64_t{1} << 31, 0}));
+    EXPECT_EQ(bytes_buffer::create(whole, std::numeric_limits<std::size_t>::max() - 100).error().what,
+              fault_kind::too_small);
+    EXPECT_EQ(bytes_buffer::attach(whole).error(), (fault{fault_kind::not_ready, 2, 0}));
+    EXPECT_EQ(bytes_buffer::attach({bytes.data(), 191}).error(), (fault{fault_kind::too_small, 192, 191}));
+    EXPECT_EQ(bytes_buffer::attach(shifted).error(), (fault{fault_kind::misaligned, 64, 8}));
+
+    const auto buffer = bytes_buffer::create(whole, 16).value();
+    EXPECT_EQ(bytes_buffer::create(whole, 16).error(), (fault{fault_kind::already_created, 0, 2}));
+    EXPECT_EQ(bytes_buffer::attach(small).error(), (fault{fault_kind::too_small, 16, 15}));
+    EXPECT_EQ(bip_buffer<std::uint64_t>::attach(whole).error(), (fault{fault_kind::element_size, 8, 1}));
+    EXPECT_EQ((bip_buffer<std::byte, std::uint32_t>::attach(whole).error().what), fault_kind::layout_hash);
+    EXPECT_EQ(shm::spsc_ring<std::byte>::attach(whole).error(),
+              (fault{fault_kind::magic, 0x31676e6972737073, 0x3166756270696273}));
+
+    EXPECT_EQ(bytes_buffer::attach(read_only)->claim_producer({1, 1}).error(),
+              (fault{fault_kind::access_denied, 1, 0}));
+    EXPECT_EQ(buffer.claim_consumer({0, 1}).error(), (fault{fault_kind::peer_id, 1, 0}));
+    {
+        const auto producer = buffer.claim_producer({7, 9}).value();
+        EXPECT_EQ(buffer.claim_producer({1, 1}).error(), (fault{fault_kind::busy, 0, peer_id{7, 9}.word()}));
+    }
+    const std::uint64_t published = 117, consumed = 100;
+    std::memcpy(bytes.data() + published_offset, &published, sizeof published);
+    std::memcpy(bytes.data() + consumed_offset, &consumed, sizeof consumed);
+    EXPECT_EQ(buffer.claim_producer({1, 1}).error(), (fault{fault_kind::positions, 16, 17}));
+    EXPECT_EQ(buffer.claim_consumer({1, 1}).error(), (fault{fault_kind::positions, 16, 17}));
+    EXPECT_FALSE(buffer.status().producer.valid() || buffer.status().consumer.valid());
+}
+
+TEST(bip_buffer, any_byte_of_the_header_changed_is_refused_or_harmless) {
+    guarded_bytes bytes{bytes_buffer::required_size(16)};
+    {
+        auto [producer, consumer] = bytes_buffer::create(bytes.region(), 16, 10)->split({1, 1}).value();
+        for (const std::size_t count : {4u, 5u}) {  // the second behind a wrap
+            for (auto& slot : producer.try_grant(count).slots) slot.write({});
+            producer.commit(count);
+        }
+        ASSERT_EQ(consumer.peek().size(), 4u);
+        consumer.consume(1);
+    }
+    std::vector<std::byte> intact(bytes.data(), bytes.data() + header_bytes);
+    for (std::size_t offset = 0; offset < header_bytes; ++offset)
+        for (unsigned value = 0; value < 256; ++value) {
+            std::memcpy(bytes.data(), intact.data(), header_bytes);
+            bytes.data()[offset] = std::byte(value);
+            const bool described = offset >= 128 && (offset < 156 || (offset >= 160 && offset < 168));
+            // A capacity that is smaller, and a power of two, is one that could have been asked for.
+            const bool other_capacity = offset == 128 && value != 0 && value <= 16 && (value & (value - 1)) == 0;
+            const bool as_before = intact[offset] == std::byte(value);
+            const auto attached = bytes_buffer::attach(bytes.region());
+            ASSERT_EQ(attached.has_value(), !described || other_capacity || as_before) << offset << " = " << value;
+            if (!attached) continue;
+            const auto raw = bip_buffer_raw<std::byte>::attach(
+                **bytes.region().get<shm::bip_buffer_header<>>(),
+                {reinterpret_cast<bip_buffer_raw<std::byte>::slot*>(bytes.data() + header_bytes), 16});
+            auto producer = raw->make_producer();
+            auto consumer = raw->make_consumer();
+            for (const std::size_t count : {3u, 16u, 1u, 9u, 7u}) {
+                const auto grant = producer.try_grant(count);
+                for (auto& slot : grant.slots) slot.write({});
+                producer.commit(grant.slots.size());
+                const auto found = consumer.peek();
+                ASSERT_LE(found.size(), attached->capacity());
+                for (const auto& slot : found) (void)slot.read();
+                consumer.consume(found.size());
+                ASSERT_LE(attached->size_approx(), attached->capacity());
+            }
+        }
+    EXPECT_TRUE(bytes.untouched());
+}
+
+using framing = shm::message_framing<>;
+static_assert(framing::words(0) == 1 && framing::words(1) == 2 && framing::words(8) == 2 && framing::words(9) == 3);
+
+TEST(message_framing, does_in_any_sequence_of_calls_what_a_queue_of_messages_does) {
+    EXPECT_TRUE(rc::check([] {
+        const auto capacity = std::uint32_t{1} << *rc::gen::inRange(0, 7);
+        guarded_bytes bytes{framing::buffer::required_size(capacity)};
+        auto [producer, consumer] =
+            framing::buffer::create(bytes.region(), capacity, *rc::gen::arbitrary<std::uint64_t>())
+                ->split({1, 1})
+                .value();
+        framing::sender sender{std::move(producer)};
+        framing::receiver receiver{std::move(consumer)};
+        RC_ASSERT(sender.max_size_bytes() == 8u * (capacity - 1));
+        std::deque<std::vector<std::byte>> queue;
+        const auto steps = *rc::gen::inRange(0, 60);
+        std::uint64_t seed = 0;
+        for (int step = 0; step < steps; ++step) {
+            if (*rc::gen::arbitrary<bool>()) {
+                const auto size = *rc::gen::inRange<std::size_t>(0, 8 * capacity + 2);
+                std::vector<std::byte> message(size);
+                for (auto& byte : message) byte = item_of<std::byte>(++seed);
+                const auto told = sender.try_send(message);
+                RC_ASSERT((told == send_result::too_large) == (size > sender.max_size_bytes()));
+                RC_ASSERT(told != send_result::corrupt);
+                if (told == send_result::sent) queue.push_back(std::move(message));
+            } else {
+                const auto found = receiver.try_receive();
+                RC_ASSERT(found.has_value() == !queue.empty());
+                if (!found) continue;
+                RC_ASSERT(reinterpret_cast<std::uintptr_t>(found->bytes().data()) % 8 == 0u);
+                RC_ASSERT(std::equal(found->bytes().begin(), found->bytes().end(), queue.front().begin(),
+                                     queue.front().end()));
+                if (*rc::gen::inRange(0, 4) == 0) continue;  // and is there again
+                receiver.consume();
+                queue.pop_front();
+            }
+        }
+        while (receiver.try_receive()) receiver.consume(), queue.pop_front();
+        RC_ASSERT(queue.empty());
+        const std::vector<std::byte> largest(sender.max_size_bytes());
+        auto told = sender.try_send(largest);
+        if (told == send_result::full) {
+            RC_ASSERT(!receiver.try_receive());
+            told = sender.try_send(largest);
+        }
+        RC_ASSERT(told == send_result::sent && receiver.try_receive()->size_bytes == largest.size());
+        RC_ASSERT(bytes.untouched());
+    }));
+}
+
+TEST(message_framing, a_length_that_was_not_published_is_corrupt_for_ever) {
+    for (const std::uint64_t length : {9ULL, 64ULL, 1ULL << 32, ~0ULL - 7, ~0ULL}) {
+        guarded_bytes bytes{framing::buffer::required_size(8)};
+        const auto buffer = framing::buffer::create(bytes.region(), 8).value();
+        auto [producer, consumer] = buffer.split({1, 1}).value();
+        framing::receiver receiver{std::move(consumer)};
+        const auto grant = producer.try_grant(2);
+        grant.slots[0].write(length);
+        producer.commit(2);
+        EXPECT_FALSE(receiver.try_receive().has_value());
+        EXPECT_TRUE(receiver.corrupt());
+        receiver.consume();
+        ASSERT_TRUE(producer.try_grant(1));
+        grant.slots[0].write(0);
+        producer.commit(1);
+        EXPECT_FALSE(receiver.try_receive().has_value());
+        EXPECT_TRUE(buffer.status().reported_corrupt);
+        EXPECT_EQ(buffer.status().consumed, 0u);
+    }
+}
+
+TEST(message_framing, a_length_is_read_once) {
+    guarded_bytes bytes{framing::buffer::required_size(8)};
+    auto [producer, consumer] = framing::buffer::create(bytes.region(), 8)->split({1, 1}).value();
+    framing::sender sender{std::move(producer)};
+    framing::receiver receiver{std::move(consumer)};
+    ASSERT_EQ(sender.try_send(std::vector<std::byte>(5)), send_result::sent);
+    ASSERT_EQ(sender.try_send(std::vector<std::byte>(6)), send_result::sent);
+    ASSERT_EQ(receiver.try_receive()->size_bytes, 5u);
+    const std::uint64_t other = 20;
+    std::memcpy(bytes.data() + header_bytes, &other, sizeof other);
+    EXPECT_EQ(receiver.try_receive()->size_bytes, 5u);
+    receiver.consume();
+    EXPECT_EQ(receiver.try_receive()->size_bytes, 6u);
+}
+
+}  // namespace
