@@ -25,7 +25,7 @@ WARNINGS = ["-std=c++20", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 FIXTURES = """
 #include <cassert>
 #include <cstddef>
-#include <cstdio>
+#include <cstring>
 #include <shm/heap_region.hpp>
 #include <shm/memfd_region.hpp>
 #include <shm/message_framing.hpp>

@@ -51,23 +51,23 @@ static_assert(bip_buffer<std::byte, std::uint8_t>::max_capacity == 128);
 template <class T, class Position>
 class tested_buffer {
 public:
-    using buffer = bip_buffer<T, Position>;
+    using buffer_type = bip_buffer<T, Position>;
     static constexpr int position_bits = std::numeric_limits<Position>::digits;
 
     tested_buffer(std::uint32_t capacity, std::uint64_t first)
-        : bytes_{buffer::required_size(capacity)},
-          buffer_{buffer::create(bytes_.region(), capacity, static_cast<Position>(first)).value()} {
+        : bytes{buffer_type::required_size(capacity)},
+          buffer{buffer_type::create(bytes.region(), capacity, static_cast<Position>(first)).value()} {
         hand_on_producer();
         hand_on_consumer();
     }
 
     buffer_answer grant_commit(std::uint64_t first, std::size_t count, std::size_t used) {
         const auto before = word<Position>(published_offset);
-        const auto grant = producer_->try_grant(count);
+        const auto grant = producer->try_grant(count);
         if (grant.slots.size() != (grant ? count : 0)) return {};
         if (grant) {
             for (auto& slot : grant.slots.first(used)) slot.write(item_of<T>(first++));
-            producer_->commit(used);
+            producer->commit(used);
         }
         return {static_cast<std::uint64_t>(grant.result),
                 static_cast<Position>(word<Position>(published_offset) - before)};
@@ -75,21 +75,21 @@ public:
     buffer_answer peek_consume(std::size_t most) {
         const auto before = word<Position>(consumed_offset);
         buffer_answer told{0};
-        for (const auto& slot : consumer_->peek()) told.push_back(fingerprint(slot.read()));
-        consumer_->consume(std::min(most, told.size() - 1));
+        for (const auto& slot : consumer->peek()) told.push_back(fingerprint(slot.read()));
+        consumer->consume(std::min(most, told.size() - 1));
         told.front() = static_cast<Position>(word<Position>(consumed_offset) - before);
         return told;
     }
-    [[nodiscard]] std::size_t size_approx() const { return buffer_.size_approx(); }
+    [[nodiscard]] std::size_t size_approx() const { return buffer.size_approx(); }
 
     /// Gives the role up, and takes it as somebody else who has just attached.
     void hand_on_producer() {
-        producer_.reset();
-        producer_.emplace(buffer::attach(bytes_.region())->claim_producer({1, ++claims_}).value());
+        producer.reset();
+        producer.emplace(buffer_type::attach(bytes.region())->claim_producer({1, ++claims_}).value());
     }
     void hand_on_consumer() {
-        consumer_.reset();
-        consumer_.emplace(buffer::attach(bytes_.region())->claim_consumer({2, ++claims_}).value());
+        consumer.reset();
+        consumer.emplace(buffer_type::attach(bytes.region())->claim_consumer({2, ++claims_}).value());
     }
 
     [[nodiscard]] static std::uint64_t fingerprint(const T& item) {
@@ -102,18 +102,18 @@ public:
     template <class Word>
     [[nodiscard]] Word word(std::size_t offset) const {
         Word value;
-        std::memcpy(&value, bytes_.data() + offset, sizeof(Word));
+        std::memcpy(&value, bytes.data() + offset, sizeof(Word));
         return value;
     }
     template <class Word>
     void overwrite(std::size_t offset, Word value) {
-        std::memcpy(bytes_.data() + offset, &value, sizeof(Word));
+        std::memcpy(bytes.data() + offset, &value, sizeof(Word));
     }
 
-    guarded_bytes bytes_;
-    buffer buffer_;
-    std::optional<typename buffer::producer> producer_;
-    std::optional<typename buffer::consumer> consumer_;
+    guarded_bytes bytes;
+    buffer_type buffer;
+    std::optional<typename buffer_type::producer> producer;
+    std::optional<typename buffer_type::consumer> consumer;
 
 private:
     std::uint32_t claims_ = 0;
@@ -164,12 +164,12 @@ TYPED_TEST(each_buffer, does_in_any_sequence_of_calls_what_the_reference_does) {
             if (kind == buffer_call::peek_consume)
                 for (std::size_t i = 1; i < expected.size(); ++i)
                     expected[i] = TypeParam::fingerprint(
-                        item_of<std::remove_cvref_t<typename decltype(tested.buffer_)::value_type>>(expected[i]));
+                        item_of<std::remove_cvref_t<typename decltype(tested.buffer)::value_type>>(expected[i]));
             RC_LOG() << made << "\n";
             RC_ASSERT(perform(made, tested) == expected);
         }
-        RC_ASSERT(!tested.producer_->corrupt() && !tested.consumer_->corrupt());
-        RC_ASSERT(tested.bytes_.untouched());
+        RC_ASSERT(!tested.producer->corrupt() && !tested.consumer->corrupt());
+        RC_ASSERT(tested.bytes.untouched());
     }));
 }
 
@@ -188,19 +188,19 @@ TYPED_TEST(each_buffer, stays_safe_whatever_a_peer_writes_into_the_header) {
                 tested.overwrite(where, static_cast<std::uint32_t>(value));
             else
                 tested.overwrite(where, value);
-            const auto grant = tested.producer_->try_grant(TestFixture::any_count(capacity));
+            const auto grant = tested.producer->try_grant(TestFixture::any_count(capacity));
             RC_ASSERT(grant.slots.size() <= capacity);
             for (auto& slot : grant.slots) slot.write({});
-            tested.producer_->commit(*rc::gen::inRange<std::size_t>(0, grant.slots.size() + 1));
-            const auto found = tested.consumer_->peek();
+            tested.producer->commit(*rc::gen::inRange<std::size_t>(0, grant.slots.size() + 1));
+            const auto found = tested.consumer->peek();
             RC_ASSERT(found.size() <= capacity);
             for (const auto& slot : found) (void)slot.read();
-            tested.consumer_->consume(*rc::gen::inRange<std::size_t>(0, found.size() + 1));
-            RC_ASSERT(!tested.producer_->corrupt() || tested.producer_->try_grant(0).result == grant_result::corrupt);
-            RC_ASSERT(!tested.consumer_->corrupt() || tested.consumer_->peek().empty());
+            tested.consumer->consume(*rc::gen::inRange<std::size_t>(0, found.size() + 1));
+            RC_ASSERT(!tested.producer->corrupt() || tested.producer->try_grant(0).result == grant_result::corrupt);
+            RC_ASSERT(!tested.consumer->corrupt() || tested.consumer->peek().empty());
             RC_ASSERT(tested.size_approx() <= capacity);
         }
-        RC_ASSERT(tested.bytes_.untouched());
+        RC_ASSERT(tested.bytes.untouched());
     }));
 }
 

@@ -15,10 +15,9 @@ inline namespace v1 {
 ///     auto bytes = shm::heap_region::create(shm::bip_buffer<>::required_size(4096)).value();
 ///     auto buffer = shm::bip_buffer<>::create(bytes.region(), 4096).value();
 ///     auto [producer, consumer] = buffer.split(shm::this_process().value()).value();
-///     if (auto grant = producer.try_grant(1000)) {
-///         const auto used = static_cast<std::size_t>(read(file, shm::values(grant.slots).data(), 1000));
-///         producer.commit(used);
-///     }
+///     const auto grant = producer.try_grant(1000);  // so many bytes in one piece, or why not
+///     if (grant) std::memcpy(shm::values(grant.slots).data(), "hello", 5);
+///     if (grant) producer.commit(5);
 ///     const auto found = shm::values(consumer.peek());
 ///     consumer.consume(found.size());
 ///

@@ -190,7 +190,8 @@ public:
     ///
     /// An empty buffer has the larger part of its slots on one side of where the two ends stand: at an offset of k it
     /// grants at once up to max(k, capacity - k), at least half. For more than that, an empty run is published that takes
-    /// both ends to the start. It is `full` then, once, and granted after the consumer's next peek.
+    /// both ends to the start. It is `full` then, once, and granted after the consumer's next peek: who is about to sleep
+    /// after a `full` wakes the consumer first.
     [[nodiscard]] grant try_grant(std::size_t count) noexcept {
         granted_ = 0;
         if (count > capacity_) return {grant_result::too_large, {}};

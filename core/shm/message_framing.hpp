@@ -20,14 +20,12 @@ enum class send_result : std::uint8_t { sent, full, too_large, corrupt };
 ///
 ///     using framing = shm::message_framing<>;
 ///     auto bytes = shm::heap_region::create(framing::buffer::required_size(512)).value();
-///     auto [producer, consumer] = framing::buffer::create(bytes.region(), 512)->split(shm::this_process().value()).value();
-///     framing::sender sender{std::move(producer)};
-///     framing::receiver receiver{std::move(consumer)};
+///     auto buffer = framing::buffer::create(bytes.region(), 512).value();
+///     framing::sender sender{buffer.claim_producer(shm::this_process().value()).value()};
+///     framing::receiver receiver{buffer.claim_consumer(shm::this_process().value()).value()};
 ///     if (sender.try_send(std::as_bytes(std::span{"hello"})) != shm::send_result::sent) return;
-///     if (const auto message = receiver.try_receive()) {
-///         std::puts(reinterpret_cast<const char*>(message->bytes().data()));
-///         receiver.consume();
-///     }
+///     if (const auto message = receiver.try_receive()) assert(message->bytes().size() == 6);
+///     receiver.consume();
 ///
 /// Promise    a message received is the message sent, whole and in one piece; messages come in order, each once. One of no
 ///            bytes is a message. After a receiver's death its successor sees again what was not consumed

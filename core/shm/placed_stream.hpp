@@ -134,6 +134,7 @@ public:
 private:
     static constexpr std::size_t slots_offset = (sizeof(header) + alignof(slot) - 1) / alignof(slot) * alignof(slot);
 
+    friend Placed;
     placed_stream(region bytes, Raw made) noexcept : raw_{made}, writable_{bytes.writable()} {}
 
     [[nodiscard]] static result<Placed> placed(region bytes, result<Raw> made) noexcept {
