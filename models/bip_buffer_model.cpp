@@ -500,6 +500,7 @@ struct hostile_producer {
                 check(found.size() <= 4 && (found.empty() || inside(&found.front(), &found.back())));
                 for (const auto& slot : found) (void)slot.read();
                 check(!ends.consumer->corrupt() || found.empty());
+                check(ends.consumer->peek().size() >= found.size() || ends.consumer->corrupt());
                 ends.consumer->consume(found.size());
             }
         } else {
