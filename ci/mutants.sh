@@ -87,8 +87,8 @@ of_primitive() {
     if [[ $by_explore == SURVIVED ]]; then
         by_explore=$(of_clients "$tree" "$log.clients")
         unpruned=$by_explore
-    elif [[ $by_explore != *.waits ]]; then
-        unpruned=$(of_scenarios "$tree" "$log.unpruned" --engine explore --unpruned)
+    else
+        unpruned=$(of_scenarios "$tree" "$log.unpruned" --engine explore --vain-rounds 1)
     fi
     by_relacy=$(of_scenarios "$tree" "$log.relacy" --engine relacy)
     if [[ $by_explore != found* ]]; then

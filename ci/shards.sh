@@ -56,7 +56,7 @@ refused '--seconds "120", found "7"' --shard 1/2 --seconds 7
 refused '--bound "3", found "4"' --shard 1/2 --bound 4
 refused '--random "0", found "5"' --shard 1/2 --random 5
 refused '--seed "1", found "2"' --shard 1/2 --seed 2
-refused '--unpruned "no", found "yes"' --shard 1/2 --unpruned
+refused '--vain-rounds "0", found "1"' --shard 1/2 --vain-rounds 1
 refused '--no-orders "no", found "yes"' --shard 1/2 --no-orders
 refused '--gtest_filter "*", found "spsc*"' --shard 1/2 '--gtest_filter=spsc*'
 GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=0 refused 'GTEST_TOTAL_SHARDS "0", found "2"' --shard 1/2

@@ -14,23 +14,29 @@
 namespace shm::model {
 namespace {
 
-std::vector<const entry*> searched_completely(const engine& by, const std::string& family, const search& how) {
+std::vector<const entry*> searched_completely(const engine& by, const std::string& family) {
     std::vector<const entry*> found;
     for (const entry& scenario : scenarios()) {
-        const bool ends = how.prune || scenario.how == form::tries;
-        if (scenario.family == family && ends && by.usual(scenario.how) == search_kind::complete)
-            found.push_back(&scenario);
+        if (scenario.family == family && by.usual(scenario.how) == search_kind::complete) found.push_back(&scenario);
     }
     return found;
+}
+
+/// Whether a file is of this family: no other primitive's.
+bool is_of(const std::string& family, const std::source_location& at) {
+    const std::string path = at.file_name();
+    const std::string file = path.substr(path.rfind('/') + 1);
+    return file.starts_with(family) || std::none_of(scenarios().begin(), scenarios().end(),
+                                                    [&](const entry& other) { return file.starts_with(other.family); });
 }
 
 /// The two orders of a compare-exchange are two sites of one operation.
 auto position_of(const site& s) { return std::make_tuple(file_of(s.at), s.at.line(), s.at.column()); }
 
-std::vector<named_site> name_sites() {
+std::vector<named_site> name_sites(const std::string& family) {
     std::vector<site> all;
     for (const auto& [key, s] : sites.seen())
-        if (in_core(s.at)) all.push_back(s);
+        if (in_core(s.at) && is_of(family, s.at)) all.push_back(s);
     std::sort(all.begin(), all.end(), [](const site& a, const site& b) {
         return std::tuple{position_of(a), a.kind} < std::tuple{position_of(b), b.kind};
     });
@@ -44,11 +50,19 @@ std::vector<named_site> name_sites() {
 }
 
 /// Lines of the files that hold `known` sites on which an order stands that no scenario has executed.
-std::vector<std::string> never_executed(const std::vector<named_site>& known) {
+std::vector<std::string> never_executed(const std::vector<named_site>& known,
+                                        const std::vector<orders_report>& others) {
     static const std::regex ordered{R"(\b(relaxed|acquire|release|acq_rel|seq_cst)\b)"};
     static const std::regex operation{R"((\.|->)(load|store|exchange|compare_exchange_\w+|fetch_\w+)\(|await)"};
     std::map<std::string, std::set<std::uint_least32_t>> executed;
-    for (const named_site& s : known) executed[s.where.at.file_name()].insert(s.where.at.line());
+    const auto insert = [&executed](const named_site& s) {
+        executed[s.where.at.file_name()].insert(s.where.at.line());
+    };
+    std::for_each(known.begin(), known.end(), insert);
+    for (const orders_report& report : others) {
+        std::for_each(report.relaxed.begin(), report.relaxed.end(), insert);
+        for (const weakening& w : report.weakenings) insert(w.of);
+    }
     std::vector<std::string> missing;
     for (const auto& [path, lines] : executed) {
         std::ifstream file{path};
@@ -75,15 +89,20 @@ const char* operation_of(op kind) {
 
 }  // namespace
 
-known_sites sites_of(engine& by, const std::string& family, const search& how) {
+known_sites sites_of(engine& by, const std::string& family, search how) {
     known_sites known;
+    how.affordable = by.affordable();
     sites.forget();
-    for (const entry* scenario : searched_completely(by, family, how)) {
+    for (const entry* scenario : searched_completely(by, family)) {
         const auto as_written = by.explore(*scenario, how);
-        if (known.unsound.empty() && (as_written.failed || !as_written.exhausted))
-            known.unsound = scenario->full_name();
+        if (as_written.exhausted)
+            known.scenarios.push_back(scenario);
+        else if (as_written.failed || how.affordable == 0)
+            known.unsound = known.unsound.empty() ? scenario->full_name() : known.unsound;
+        else
+            known.too_large = true;
     }
-    known.sites = name_sites();
+    known.sites = name_sites(family);
     return known;
 }
 
@@ -100,16 +119,29 @@ void weaken(const std::string& token, const std::vector<named_site>& known) {
 }
 
 orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines, const search& how,
+                                 const std::vector<orders_report>& others,
                                  const std::function<void(const std::string&)>& tell) {
-    orders_report report{family, engines, {}, {}, {}, {}};
+    // What several primitives share may be needed by one of them alone.
+    const auto found_in_another = [&others](const std::string& token, const engine* by) {
+        for (const orders_report& report : others)
+            for (const weakening& w : report.weakenings)
+                for (std::size_t i = 0; i < w.by_engine.size(); ++i)
+                    if (report.engines[i] == by && w.token() == token && w.by_engine[i].killer != nullptr)
+                        return w.by_engine[i];
+        return weakening::finding{};
+    };
+    orders_report report{family, engines, {}, {}, {}, {}, {}};
     std::vector<named_site> known;
+    std::vector<std::vector<const entry*>> searched;
     for (engine* const by : engines) {
         const auto met = sites_of(*by, family, how);
         if (report.unsound.empty()) report.unsound = met.unsound;
         if (known.empty()) known = met.sites;
+        searched.push_back(met.scenarios);
+        report.has_searched_all.push_back(!met.too_large);
     }
     if (!report.unsound.empty()) return report;
-    report.never_executed = never_executed(known);
+    report.never_executed = never_executed(known, others);
     for (const named_site& s : known) {
         const auto weaker = one_step_weaker(s.where.kind, s.where.order);
         if (weaker.empty()) report.relaxed.push_back(s);
@@ -117,10 +149,12 @@ orders_report weaken_every_order(const std::string& family, const std::vector<en
             weakening& tried = report.weakenings.emplace_back(weakening{s, order, {}});
             if (tell) tell(tried.token());
             weaken(tried.token(), known);
-            for (engine* const by : engines) {
+            for (std::size_t i = 0; i < engines.size(); ++i) {
                 auto& found = tried.by_engine.emplace_back();
-                for (const entry* scenario : searched_completely(*by, family, how)) {
-                    const auto result = by->explore(*scenario, how);
+                search affordable = how;
+                affordable.affordable = engines[i]->affordable();
+                for (const entry* scenario : searched[i]) {
+                    const auto result = engines[i]->explore(*scenario, affordable);
                     if (result.broken) found.broken = scenario->full_name() + ": " + result.why;
                     if (result.failed && !result.broken) {
                         found.killer = scenario;
@@ -129,6 +163,9 @@ orders_report weaken_every_order(const std::string& family, const std::vector<en
                     }
                     found.gave_up = found.gave_up || (!result.failed && !result.exhausted);
                 }
+                if (found.killer == nullptr && found.broken.empty())
+                    if (auto elsewhere = found_in_another(tried.token(), engines[i]); elsewhere.killer != nullptr)
+                        found = elsewhere;
             }
         }
     }
@@ -146,8 +183,8 @@ std::string as_markdown(const std::vector<orders_report>& reports) {
         "an order that no scenario needed would be a finding, not a style. *Operation* counts the atomic operations "
         "of\n"
         "the function from 1; the success and the failure of a compare-exchange count apart.\n";
-    const auto killed_by = [](const weakening::finding& found) {
-        if (found.killer == nullptr) return std::string{"**nothing**"};
+    const auto killed_by = [](const weakening::finding& found, bool all) {
+        if (found.killer == nullptr) return std::string{all ? "**nothing**" : "nothing that it can search"};
         const auto& why = found.how.why;
         return fmt::format("`{}`: {}", found.killer->full_name(),
                            why.starts_with("check failed")     ? "a check that failed"
@@ -163,7 +200,8 @@ std::string as_markdown(const std::vector<orders_report>& reports) {
         for (const weakening& w : report.weakenings) {
             page += fmt::format("| `{}` | `{}` | {} {} | {} | {} |", w.of.comment, w.of.function, w.of.ordinal,
                                 operation_of(w.of.where.kind), name_of(w.of.where.order), name_of(w.to));
-            for (const auto& found : w.by_engine) page += " " + killed_by(found) + " |";
+            for (std::size_t i = 0; i < w.by_engine.size(); ++i)
+                page += " " + killed_by(w.by_engine[i], report.has_searched_all[i]) + " |";
             page += '\n';
         }
         page += "\nRelaxed, and why that is enough:\n\n| function | operation | because |\n|---|---|---|\n";

@@ -38,23 +38,33 @@ struct weakening {
 struct orders_report {
     std::string family;
     std::vector<engine*> engines;
+    std::vector<bool> has_searched_all;  // by engine: whether it can search each scenario
     std::vector<weakening> weakenings;
     std::vector<named_site> relaxed;
     std::vector<std::string> never_executed;  // ordered lines of the same files that no scenario reaches
     std::string unsound;                      // a scenario that fails, or is not searched to its end, as written
+
+    /// Whether that engine, which found nothing, may have missed it: in a scenario that is too large for it.
+    [[nodiscard]] bool may_miss(std::size_t engine, const weakening::finding& found) const {
+        return found.killer == nullptr && found.broken.empty() && !has_searched_all[engine];
+    }
 };
 
-/// Runs the complete searches of a family once as written, to meet its sites, and once for each weakening.
+/// Runs the complete searches of a family once as written, to meet its sites, and once for each weakening. What kills an order
+/// in none of them may be in the report of another family.
 [[nodiscard]] orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines,
-                                               const search& how, const std::function<void(const std::string&)>& tell);
+                                               const search& how, const std::vector<orders_report>& others,
+                                               const std::function<void(const std::string&)>& tell);
 
 /// The sites of the library that the family's scenarios execute, in the order of the source; and the first scenario, if
 /// any, that does not pass as written: then no weakening says anything.
 struct known_sites {
     std::vector<named_site> sites;
+    std::vector<const entry*> scenarios;  // that the engine can search
+    bool too_large = false;               // and some are too large for it
     std::string unsound;
 };
-[[nodiscard]] known_sites sites_of(engine& by, const std::string& family, const search& how);
+[[nodiscard]] known_sites sites_of(engine& by, const std::string& family, search how);
 
 /// Makes the weakening that `token` names take effect; an empty token makes all orders as written again. Throws
 /// std::invalid_argument when there is no such site.

@@ -12,9 +12,9 @@
 namespace shm::model {
 
 enum class search_kind : std::uint8_t {
-    complete,  // every execution, those that differ only in the order of independent steps once
+    complete,  // every execution, those that differ only in the order of independent steps, or by rounds in vain, once
     full,      // every execution, nothing left out: to check `complete` with
-    bounded,   // every execution with at most `bound` preemptions
+    bounded,   // every execution with at most `bound` preemptions; under explore, rounds in vain
     sampled    // `executions` of them at random
 };
 
@@ -23,8 +23,8 @@ struct search {
     unsigned bound = 3;
     std::uint64_t executions = 100'000;  // when sampled
     std::uint64_t seed = 1;              // when sampled
+    std::uint64_t affordable = 0;        // executions, then it gives up; 0: any number
     double seconds = 120;                // then it gives up
-    bool prune = true;                   // rounds in vain, where the engine can
     unsigned workers = 1;                // processes, where the engine can
     unsigned shard = 0, shards = 1;      // which part of the search, where the engine can split it
 };
@@ -52,6 +52,9 @@ public:
 
     /// How it searches a scenario of that form when nothing else is asked for.
     [[nodiscard]] virtual search_kind usual(form how) const = 0;
+
+    /// How many executions it may try before a smaller search is; 0: any number.
+    [[nodiscard]] virtual std::uint64_t affordable() const { return 0; }
     [[nodiscard]] virtual bool can(search_kind kind) const = 0;
     [[nodiscard]] virtual bool can_split() const { return false; }
 

@@ -47,13 +47,13 @@ search search_of(const verify_options& how) {
     search wanted;
     wanted.seconds = how.seconds;
     wanted.workers = how.jobs;
-    wanted.prune = how.prune;
+    wanted.kind = how.prune ? search_kind::complete : search_kind::full;
     return wanted;
 }
 
 /// scenario,search,choices
 std::string token_of(const entry& scenario, const search& how, const std::string& choices) {
-    return scenario.name + (how.prune ? ",c," : ",u,") + choices;
+    return scenario.name + (how.kind == search_kind::complete ? ",c," : ",f,") + choices;
 }
 
 /// Prints one execution, and draws it where that is wanted.
@@ -80,9 +80,9 @@ int replay(const std::vector<entry>& scenarios, const verify_options& how) {
         std::find_if(scenarios.begin(), scenarios.end(), [&name](const entry& e) { return e.name == name; });
     if (scenario == scenarios.end())
         throw bad_usage{"--replay: expected a scenario of this program, found \"" + name + "\""};
-    if (kind != "c" && kind != "u") throw bad_usage{"--replay: expected the search c or u, found \"" + kind + "\""};
+    if (kind != "c" && kind != "f") throw bad_usage{"--replay: expected the search c or f, found \"" + kind + "\""};
     search wanted = search_of(how);
-    wanted.prune = kind == "c";
+    wanted.kind = kind == "c" ? search_kind::complete : search_kind::full;
     const outcome result = show(*scenario, wanted, how.replay.substr(second + 1), how.html);
     std::puts(result.failed ? "FAIL, as the token promised" : "PASS: this execution does not fail");
     return result.failed ? failed : passed;

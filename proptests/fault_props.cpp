@@ -69,6 +69,7 @@ const told every_kind[] = {
     {{fault_kind::element_size, 64, 48}, "element size: expected 64 bytes, found 48"},
     {{fault_kind::element_alignment, 64, 8}, "element alignment: expected 64 bytes, found 8"},
     {{fault_kind::capacity, 2147483648, 12}, "capacity: expected a power of two from 1 to 2147483648, found 12"},
+    {{fault_kind::count, 255, 0, "members"}, "members: expected 1 to 255, found 0"},
     {{fault_kind::positions, 16, 17}, "positions: expected at most 16 apart, found 17"},
     {{fault_kind::peer_id, 1, 0, "producer role"}, "producer role: expected an id of at least 1, found 0"},
     {{fault_kind::busy, 0, peer_12, "producer role"},

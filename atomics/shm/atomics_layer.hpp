@@ -20,7 +20,8 @@ using deadline = std::chrono::steady_clock::time_point;
 /// await        returns the first value that satisfies the predicate; the only way core/ waits for another thread
 /// await_until  the same, or nothing once the deadline has passed
 /// retry_loop   made where a loop begins that tries until its compare-exchange succeeds; its `retry` says that a round had
-///              failed without any effect
+///              failed without any effect. `prepare` is a relaxed store that is none: what it stores counts once this
+///              round has succeeded, or the thread has died, and the next round stores it anew
 /// pause        in a loop that polls somebody else's progress; for models and tests, never in core/
 template <class Layer>
 concept atomics_layer = requires(
@@ -43,6 +44,7 @@ concept atomics_layer = requires(
     { Layer::await(seen, order, satisfied) } -> std::same_as<std::uint64_t>;
     { Layer::await_until(seen, order, satisfied, until) } -> std::same_as<std::optional<std::uint64_t>>;
     { loop.retry() } -> std::same_as<void>;
+    { loop.prepare(word, value) } -> std::same_as<void>;
     { Layer::pause() } -> std::same_as<void>;
 };
 

@@ -56,6 +56,7 @@ struct request {
     std::uint16_t location = 0;
     std::memory_order order{}, failure_order{};
     std::uint64_t operand = 0, desired = 0;  // expected and desired; the number to choose from
+    bool prepares = false;                   // a store that is no effect of its round
     const predicate* awaited = nullptr;
     const void* object = nullptr;
     std::string (*shown)(std::uint64_t) = nullptr;

@@ -83,7 +83,7 @@ struct explore_atomics {
 
         explore::request request_for(action what, order o, order failure, std::uint64_t operand, std::uint64_t desired,
                                      const at& where) const {
-            return {what, bytes, location_, o, failure, operand, desired, nullptr, this, shown, where};
+            return {what, bytes, location_, o, failure, operand, desired, false, nullptr, this, shown, where};
         }
         explore::answer ask(action what, order o, order failure, std::uint64_t operand, std::uint64_t desired,
                             const at& where) const {
@@ -155,6 +155,14 @@ struct explore_atomics {
     class retry_loop {
     public:
         void retry(at where = at::current()) { explore::in_vain(round_, where); }
+
+        template <class T>
+        void prepare(atomic<T>& word, std::type_identity_t<T> value, at where = at::current()) {
+            auto wanted = word.request_for(explore::action::store, std::memory_order_relaxed, {},
+                                           atomic<T>::bits(value), 0, where);
+            wanted.prepares = true;
+            explore::perform(wanted);
+        }
 
     private:
         model::round round_ = explore::begin_round();

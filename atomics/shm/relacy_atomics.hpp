@@ -274,6 +274,11 @@ struct relacy_atomics {
     /// Nothing: yielding after a failed compare-exchange would hide interleavings.
     struct retry_loop {
         static void retry(at = at::current()) {}
+
+        template <class T>
+        static void prepare(atomic<T>& word, std::type_identity_t<T> value, at where = at::current()) {
+            word.store(value, std::memory_order_relaxed, where);
+        }
     };
 
     static void pause(at where = at::current()) {

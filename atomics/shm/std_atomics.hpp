@@ -103,6 +103,12 @@ struct std_atomics {
     struct retry_loop {
         /// After a round that failed: a pause.
         static void retry() noexcept { pause(); }
+
+        /// A relaxed store that nobody counts on before this round has succeeded, or this thread has died.
+        template <class T>
+        static void prepare(std::atomic<T>& word, std::type_identity_t<T> value) noexcept {
+            word.store(value, std::memory_order_relaxed);
+        }
     };
 
     /// Tells the core that this is a waiting loop.

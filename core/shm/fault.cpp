@@ -119,6 +119,7 @@ wording wording_of(const fault& refused) {
         case fault_kind::element_size: return {"element size", "# bytes", "#"};
         case fault_kind::element_alignment: return {"element alignment", "# bytes", "#"};
         case fault_kind::capacity: return {"capacity", "a power of two from 1 to #", "#"};
+        case fault_kind::count: return {"count", "1 to #", "#"};
         case fault_kind::positions: return {"positions", "at most # apart", "#"};
         case fault_kind::peer_id: return {"peer", "an id of at least #", "#"};
         case fault_kind::busy: return {"role", "#", "#", peer};

@@ -34,6 +34,7 @@ enum class fault_kind : std::uint8_t {
     element_size,       ///< the elements have another size, in bytes
     element_alignment,  ///< the elements have another alignment, in bytes
     capacity,           ///< no power of two, or out of bounds
+    count,              ///< fewer than one, or more than there may be
     positions,          ///< the two positions are further apart than the capacity
     // peers
     peer_id,     ///< no valid identity

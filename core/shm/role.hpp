@@ -70,6 +70,9 @@ public:
     }
     ~role() { give_up(); }
 
+    /// Leaves the role held for good: until somebody takes it over with a proof of this peer's death.
+    void keep() noexcept { word_ = nullptr; }
+
 private:
     role(claim_word& word, peer_id me) noexcept : word_{&word}, me_{me}, process_{::getpid()} {}
 

@@ -68,7 +68,8 @@ private:
     static explore::program program_of(const entry& scenario) { return {scenario.threads, scenario.make.front()}; }
     static explore::settings settings_of(const search& how) {
         explore::settings settings;
-        settings.prune_vain_rounds = how.prune;
+        if (how.kind == search_kind::full) settings.vain_rounds = settings.any_number;
+        if (how.kind == search_kind::bounded) settings.vain_rounds = how.bound;
         return settings;
     }
     static void report_failure(bool failed, bool broken, const std::string& why, const std::string& token,

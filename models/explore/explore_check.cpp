@@ -185,7 +185,7 @@ TEST(explore, rare_conditions_are_met_as_by_a_brute_force) {
 template <class State>
 std::uint64_t executions(bool prune = true) {
     settings how;
-    how.prune_vain_rounds = prune;
+    if (!prune) how.vain_rounds = how.any_number;
     const auto result = run(program_of<State>(), how);
     EXPECT_FALSE(result.failed) << result.why;
     return result.counted.complete;
@@ -221,7 +221,7 @@ TEST(explore, memory_does_not_grow_with_the_executions) {
     warm.run({});
     const long before = resident();
     settings how;
-    how.prune_vain_rounds = false;
+    how.vain_rounds = how.any_number;
     explorer search{program_of<slab<2, 2, 3>>(), how};  // ten times as many
     search.run({});
     EXPECT_EQ(search.so_far().complete, 26738U);
@@ -593,7 +593,7 @@ TEST(explore, who_chooses_in_every_round_may_try_for_ever) {
     EXPECT_EQ(pruned.counted.complete, 0U);
     EXPECT_EQ(pruned.counted.blocked, 2U);
     settings unpruned;
-    unpruned.prune_vain_rounds = false;
+    unpruned.vain_rounds = unpruned.any_number;
     EXPECT_EQ(run(program_of<chooses_and_tries_for_ever>(), unpruned).why.substr(0, 30),
               "more than 1000 events in an ex");
 }

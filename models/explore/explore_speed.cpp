@@ -31,7 +31,7 @@ double seconds_for_a_switch() {
 template <class State>
 void measure(const char* name, bool prune) {
     settings how;
-    how.prune_vain_rounds = prune;
+    if (!prune) how.vain_rounds = how.any_number;
     explorer search{program_of<State>(), how};
     const std::uint64_t resumed = fiber::resumed;
     const auto began = std::chrono::steady_clock::now();

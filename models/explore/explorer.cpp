@@ -100,6 +100,7 @@ void explorer::begin() {
     was_recording_ = model::recorder != nullptr;
     words_.clear();
     teller_.clear();
+    vain_rounds_ = 0;
     for (unsigned i = 0; i < max_threads; ++i) {
         thread& t = threads_[i];
         t.name = i < subject_.threads ? i : nobody;
@@ -250,7 +251,7 @@ answer explorer::perform(const request& wanted) {
             continue;
         }
         me.position = static_cast<std::int16_t>(me.position + (e.succeeds ? 2 : 1));
-        if (e.what == kind::write || e.what == kind::spawn || e.succeeds) ++me.effects;
+        if ((e.what == kind::write && !wanted.prepares) || e.what == kind::spawn || e.succeeds) ++me.effects;
         if (e.what == kind::read || e.what == kind::write) use(e.location, wanted.at);
         if (e.what == kind::spawn) {
             thread& child = threads_[e.value];
@@ -537,7 +538,8 @@ void explorer::in_vain(model::round& failed, const std::source_location& at) {
                                    : "a round that is in vain has no effect: this one stored something",
              &at, true);
     }
-    if (!how_.prune_vain_rounds) {
+    if (vain_rounds_ < how_.vain_rounds) {
+        ++vain_rounds_;
         failed = begin_round();
         return;
     }

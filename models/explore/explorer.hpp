@@ -30,7 +30,9 @@ struct program {
 };
 
 struct settings {
-    bool prune_vain_rounds = true;       // a round that was in vain ends its execution: another one has it succeed
+    static constexpr unsigned any_number = ~0U;
+    unsigned vain_rounds = 0;            // of an execution, that it goes on after; the next one ends it: another
+                                         // one has it succeed
     bool spurious_failures = true;       // of a weak compare-exchange
     bool find_duplicates = false;        // remembers every graph: for tests
     std::size_t most_events = 1000;      // of one execution
@@ -168,6 +170,7 @@ private:
 
     std::array<thread, max_threads> threads_;
     unsigned current_ = 0;
+    unsigned vain_rounds_ = 0;  // gone on after, in this execution
     unsigned threads_in_use_ = 0;
     fiber main_;  // what comes before the threads and after them
     model::phase phase_ = model::phase::before;

@@ -104,6 +104,7 @@ public:
             now.so_far.exhausted = base::iteration_end_impl();
         }
         if (now.so_far.exhausted) return true;
+        if (now.how.affordable != 0 && now.so_far.executions >= now.how.affordable) return true;
         if (now.so_far.executions % 256 != 0) return false;
         now.so_far.seconds = now.seconds();
         if (now.tell != nullptr && *now.tell) (*now.tell)(now.so_far);
@@ -318,6 +319,7 @@ public:
     [[nodiscard]] search_kind usual(form how) const override {
         return how == form::waits ? search_kind::bounded : search_kind::complete;
     }
+    [[nodiscard]] std::uint64_t affordable() const override { return 30'000; }
     [[nodiscard]] bool can(search_kind) const override { return true; }
 
     [[nodiscard]] outcome explore(const entry& scenario, const search& how, const progress& tell) override {

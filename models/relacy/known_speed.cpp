@@ -16,7 +16,7 @@ using explore::scripted;
 using explore::sequence_lock;
 using explore::slab;
 
-void measure(const char* name, engine& by, const maker& make, unsigned threads, search_kind kind, bool prune) {
+void measure(const char* name, engine& by, const maker& make, unsigned threads, search_kind kind) {
     const bool first = &by == &explore_engine();
     const entry scenario{"known",
                          name,
@@ -28,7 +28,6 @@ void measure(const char* name, engine& by, const maker& make, unsigned threads, 
     search how;
     how.kind = kind;
     how.seconds = 60;
-    how.prune = prune;
     const outcome result = by.explore(scenario, how);
     std::printf("%-42s %-8s %12llu in %8.4f s%s%s\n", name, by.name(),
                 static_cast<unsigned long long>(result.executions), result.seconds,
@@ -44,11 +43,11 @@ void both(const char* name, bool waits, bool prune = true) {
     using E = Algorithm<explore_atomics>;
     using R = Algorithm<relacy_atomics>;
     measure(
-        name, explore_engine(), [] { return std::make_unique<scripted<E>>(); }, E::threads, search_kind::complete,
-        prune);
+        name, explore_engine(), [] { return std::make_unique<scripted<E>>(); }, E::threads,
+        prune ? search_kind::complete : search_kind::full);
     measure(
         name, relacy_engine(), [] { return std::make_unique<scripted<R>>(); }, R::threads,
-        waits ? search_kind::full : search_kind::complete, prune);
+        waits ? search_kind::full : search_kind::complete);
 }
 
 template <class L>
