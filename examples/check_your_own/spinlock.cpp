@@ -6,15 +6,14 @@
 
 template <class Atomics = shm::std_atomics>
 class spinlock {
+    using enum std::memory_order;
+
 public:
     void lock() {
         typename Atomics::retry_loop waiting;
-        for (bool taken = false;
-             !taken_.compare_exchange_weak(taken, true, std::memory_order_acquire, std::memory_order_relaxed);
-             taken = false)
-            waiting.retry();
+        for (bool is = false; !taken_.compare_exchange_weak(is, true, acquire, relaxed); is = false) waiting.retry();
     }
-    void unlock() { taken_.store(false, std::memory_order_release); }
+    void unlock() { taken_.store(false, release); }
 
 private:
     typename Atomics::template atomic<bool> taken_{false};
@@ -38,7 +37,6 @@ struct two_threads_count {
 
 int main(int argc, char** argv) {
     spinlock<> in_production;  // the very code that is checked, over std::atomic
-    in_production.lock();
-    in_production.unlock();
+    in_production.lock(), in_production.unlock();
     return shm::model::verify<two_threads_count>(argc, argv);
 }
