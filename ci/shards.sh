@@ -29,12 +29,15 @@ merges_as() {
 }
 incomplete=3
 merges_as $incomplete "a lost shard" "$work/shard-0.json" "$work/shard-2.json"
-python3 -c '
+for key in search engine; do
+    python3 -c '
 import json, sys
 part = json.load(open(sys.argv[1]))
-part["scenarios"].remove(next(row for row in part["scenarios"] if row["search"] == "part 1/3"))
-json.dump(part, open(sys.argv[2], "w"))' "$work/shard-1.json" "$work/little.json"
-merges_as $incomplete "a shard that has lost a scenario" "$work/shard-0.json" "$work/little.json" "$work/shard-2.json"
+lost = {"search": "part 1/3", "engine": "relacy"}[sys.argv[3]]
+part["scenarios"].remove(next(row for row in part["scenarios"] if row[sys.argv[3]] == lost))
+json.dump(part, open(sys.argv[2], "w"))' "$work/shard-1.json" "$work/little.json" $key
+    merges_as $incomplete "a shard that has lost a search, by its $key" "$work/shard-0.json" "$work/little.json" "$work/shard-2.json"
+done
 
 # part FILE ARGUMENT...: half of a run that takes no time.
 part() { "$check" --jobs 1 --only "${only-created_twice}" --json "$work/$1" "${@:2}" >"$work/log" || { cat "$work/log" >&2 && exit 1; }; }

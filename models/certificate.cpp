@@ -76,9 +76,9 @@ json read_certificate(const std::string& path) {
 
 std::string in_words(const row& r) {
     if (r.judged == verdict::incomplete) return "cut off";
+    if (r.how.shards != 1) return fmt::format("part {}/{}", r.how.shard, r.how.shards);
     switch (r.how.kind) {
-        case search_kind::complete:
-            return r.how.shards == 1 ? "complete" : fmt::format("part {}/{}", r.how.shard, r.how.shards);
+        case search_kind::complete: return "complete";
         case search_kind::full: return "full";
         case search_kind::bounded: return fmt::format("bounded {}", r.how.bound);
         case search_kind::sampled: return "sampled";
@@ -111,6 +111,7 @@ std::string certificate(const std::vector<row>& rows, const std::vector<orders_r
     report["settings"] = json::object();
     for (const auto& [option, value] : asked) report["settings"][option] = value;
     report["shard"] = {{"index", shard.index}, {"of", shard.count}};
+    report["searches"] = shard.searches;
     report["scenarios"] = json::array();
     for (const row& r : rows)
         report["scenarios"].push_back({{"family", r.scenario->family},
@@ -142,6 +143,7 @@ std::string certificate(const std::vector<row>& rows, const std::vector<orders_r
                      {"weakened_to", name_of(w.to)},
                      {"engine", by.name()},
                      {"killed_by", killed ? found.killer->full_name() : ""},
+                     {"may_miss", family.may_miss(i, found)},
                      {"why", killed ? found.how.why : ""},
                      {"executions", found.how.executions},
                      {"replay", killed ? token_for(by, *found.killer, search{}, w.token(), found.how) : ""}});
@@ -235,10 +237,17 @@ merged merge(const std::vector<std::string>& files) {
                                     r["engine"].get<std::string>(), r["executions"].get<std::uint64_t>(),
                                     r["search"].get<std::string>(), says);
     }
-    std::size_t killed = 0;
-    for (const json& w : whole["weakenings"]) killed += w["killed_by"] != "";
-    if (killed != whole["weakenings"].size()) result.judged = verdict::fail;
+    std::size_t killed = 0, missed = 0;
+    for (const json& w : whole["weakenings"]) {
+        killed += w["killed_by"] != "" ? 1 : 0;
+        missed += w["may_miss"].get<bool>() ? 1 : 0;
+    }
+    if (killed + missed != whole["weakenings"].size()) result.judged = verdict::fail;
     result.table += fmt::format("memory orders weakened: {}, {} killed\n", whole["weakenings"].size(), killed);
+    if (const auto expected = whole["searches"].get<std::size_t>(); whole["scenarios"].size() != expected) {
+        result.table += fmt::format("searches: expected {}, found {}\n", expected, whole["scenarios"].size());
+        if (result.judged == verdict::pass) result.judged = verdict::incomplete;
+    }
     if (!missing.empty()) {
         result.table += fmt::format("of {} shards missing: {}\n", count, missing);
         if (result.judged == verdict::pass) result.judged = verdict::incomplete;

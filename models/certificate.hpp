@@ -38,6 +38,7 @@ struct row {
 /// Shard 0 of 1 is a whole run.
 struct shard_of {
     unsigned index = 0, count = 1;
+    std::size_t searches = 0;  // of a scenario by an engine, in all shards together
 };
 /// What a run was asked for, other than who does it: an option and its value. Only parts of one and the same run make a
 /// whole.

@@ -249,6 +249,7 @@ void register_tests() {
             continue;
         }
         for (engine* const by : chosen_engines()) {
+            ++shard.searches;
             if ((!by->can_split() || scenario.is_litmus()) && !mine()) continue;
             testing::RegisterTest(scenario.family.c_str(), (scenario.full_name() + "/" + by->name()).c_str(), nullptr,
                                   nullptr, __FILE__, __LINE__,
@@ -256,10 +257,10 @@ void register_tests() {
         }
     }
     if (chosen.random != 0 || chosen.no_orders) return;
-    for (const auto& family : whole)
-        if (mine())
-            testing::RegisterTest(family.c_str(), "every_order_is_needed", nullptr, nullptr, __FILE__, __LINE__,
-                                  [family]() -> testing::Test* { return new orders_test{family}; });
+    if (!mine()) return;
+    for (const auto& family : whole)  // one after another: what they share may be needed by one of them alone
+        testing::RegisterTest(family.c_str(), "every_order_is_needed", nullptr, nullptr, __FILE__, __LINE__,
+                              [family]() -> testing::Test* { return new orders_test{family}; });
 }
 
 void print_table() {

@@ -217,7 +217,6 @@ answer explorer::perform(const request& wanted) {
     }
     const arena::paused engine_code;
     me.at = wanted.at;
-    if (accesses(wanted.what) && !words_.has(wanted.location)) use(wanted.location, wanted.at);
     if (wanted.awaited != nullptr) frontier_.remember(current_, me.position, *wanted.awaited);
     const auto suspend_as = [&me](state why) {
         me.is = why;
@@ -226,6 +225,7 @@ answer explorer::perform(const request& wanted) {
     for (;;) {
         const auto here = static_cast<std::size_t>(me.position);
         if (here == me.slots.size()) {
+            if (accesses(wanted.what) && !words_.has(wanted.location)) use(wanted.location, wanted.at);
             me.wanted = event_for(wanted);
             suspend_as(state::wants);
             continue;
