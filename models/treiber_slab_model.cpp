@@ -708,6 +708,56 @@ struct killed_with_a_message {
     }
 };
 
+/// One try is all there is before a call is `contended`.
+template <class A>
+struct given_up {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "what is contended has not happened, or is finished when it is called again";
+    slab_and_members<A, 2, 2, placed, slab_widths{.attempts = 1}> all;
+    std::array<std::optional<slot_handle>, 2> half_freed;
+
+    void before() { all.make(); }
+    void thread(unsigned me) {
+        const auto taken = all.take(me);
+        if (!taken) return check(taken.status() == alloc_status::contended);
+        const auto freed = all.members[me]->free_allocated(*taken);
+        if (freed) return;
+        check(freed.error() == slot_error{slot_error::kind::contended, 1, 0});
+        half_freed[me] = *taken;
+    }
+    void after() {
+        for (std::size_t i = 0; i < 2; ++i)
+            if (half_freed[i]) check(all.members[i]->free_allocated(*half_freed[i]).has_value());
+        all.all_are_free(0);
+    }
+};
+
+/// Likewise in a recovery, which has more than one slot to return.
+template <class A>
+struct recovery_given_up {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds =
+        "a recovery that is contended loses no slot, and is finished when it is called again";
+    slab_and_members<A, 3, 3, placed, slab_widths{.attempts = 1}> all;
+    std::optional<slot_handle> half_freed;
+
+    void before() {
+        all.make();
+        check(all.take(0).has_value() && all.take(0).has_value());
+    }
+    void thread(unsigned me) {
+        if (me == 0)
+            (void)all.members[1]->reclaim(witness::saw(peer(0)));
+        else if (const auto taken = all.take(2); taken && !all.members[2]->free_allocated(*taken))
+            half_freed = *taken;
+    }
+    void after() {
+        if (half_freed) check(all.members[2]->free_allocated(*half_freed).has_value());
+        check(reclaim_all(all, 1, peer(0)).complete);
+        all.all_are_free(1);
+    }
+};
+
 /// A peer that writes anything into any word, twice, so that a lie can be taken back.
 template <class A>
 struct hostile_words {
@@ -780,6 +830,8 @@ const bool added = [] {
     add<recovered_by_two>("treiber_slab", "treiber_slab_recovered_by_two");
     add<entry_given_out_again>("treiber_slab", "treiber_slab_entry_given_out_again");
     add<killed_with_a_message>("treiber_slab", "treiber_slab_killed_with_a_message");
+    add<given_up>("treiber_slab", "treiber_slab_given_up");
+    add<recovery_given_up>("treiber_slab", "treiber_slab_recovery_given_up");
     add<hostile_words>("treiber_slab", "treiber_slab_hostile_words");
     return true;
 }();

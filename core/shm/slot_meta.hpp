@@ -122,7 +122,7 @@ struct slot_meta {
                                              relaxed,   // carries on what was released
                                              relaxed))  // looked at again
                 return {};
-            round.retry();
+            if (tries + 1 < Widths.attempts) round.retry();
         }
         return slot_error{contended, Widths.attempts, 0};
     }

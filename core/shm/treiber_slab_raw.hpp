@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include <shm/header_description.hpp>
 #include <shm/role.hpp>
 #include <shm/slot_meta.hpp>
 #include <shm/treiber_slab_header.hpp>
@@ -37,7 +38,7 @@ struct reclaimed {
 /// Promise    a slot belongs to one allocation at a time. Who allocates a slot sees all that was done in it before it was
 ///            given back. A handle of an earlier allocation is refused. Slots come last in, first out
 /// Progress   lock-free: somebody's call succeeds; `contended` after Widths.attempts tries in a row. reclaim needs the list to
-///            hold still for one walk of it, up to twice, else it says that it is not complete
+///            hold still for a walk of it, at most twice for each entry; after 16 walks it says that it is not complete
 /// Callers    each member is used by one thread at a time; anyone may join, at any time
 /// Shape      treiber_slab_header (128 bytes), the members (64 bytes each), the slots' slot_meta (16 bytes each)
 /// Edges      [ready]     state, from create to attach:            the header, the table and the list are whole
@@ -78,14 +79,9 @@ public:
 
     /// What separately built peers must agree on beyond the fields that the header spells out.
     [[nodiscard]] static constexpr std::uint64_t layout_hash() noexcept {
-        std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a over the numbers that make the layout
-        for (const std::uint64_t number :
-             {std::uint64_t{header::current_version}, std::uint64_t{sizeof(header)}, std::uint64_t{sizeof(entry)},
-              std::uint64_t{sizeof(meta)}, std::uint64_t{slot_handle::index_bits},
-              std::uint64_t{Widths.generation_bits}, std::uint64_t{Widths.tag_bits},
-              std::uint64_t{Widths.incarnation_bits}})
-            for (unsigned byte = 0; byte < 8; ++byte) hash = (hash ^ (number >> 8 * byte & 0xff)) * 0x100000001b3;
-        return hash;
+        return header_description::hash_of({header::current_version, sizeof(header), sizeof(entry), sizeof(meta),
+                                            slot_handle::index_bits, Widths.generation_bits, Widths.tag_bits,
+                                            Widths.incarnation_bits});
     }
 
     class member;
@@ -278,7 +274,7 @@ public:
             const std::uint32_t below =
                 slot.next.load(relaxed);                      // written before the slot was on top, or head has changed
             if (slab_.shared_->head.load(relaxed) != head) {  // [off-list] shows a change that the word tells of
-                round.retry();
+                if (tries + 1 < Widths.attempts) round.retry();
                 continue;
             }
             const auto is = slot_word::from_word(word);
@@ -291,7 +287,7 @@ public:
             if (!slab_.shared_->head.compare_exchange_strong(head, head_of(below, tag_of(head) + 1),
                                                              relaxed,     // the load has acquired
                                                              relaxed)) {  // looked at again
-                round.retry();
+                if (tries + 1 < Widths.attempts) round.retry();
                 continue;
             }
             if (slot.word.compare_exchange_strong(word, slot_word{is.generation, me_, slot_state::allocated}.word(),
@@ -430,7 +426,7 @@ private:
                 unfinished_ = {};
                 return true;
             }
-            round.retry();
+            if (tries + 1 < Widths.attempts) round.retry();
         }
         return false;
     }
@@ -452,6 +448,7 @@ private:
     /// A slot that the dead owned. False: not yet.
     template <class Lost>
     bool recover_owned(std::uint32_t index, slot_owner owner, Lost& lost, reclaimed& done) noexcept {
+        if (!finish()) return false;  // the slot before was contended
         for (std::uint32_t tries = 0; tries < Widths.attempts; ++tries) {
             typename Atomics::retry_loop round;
             const slot_word is = slab_.slots_[index].now();
@@ -462,7 +459,7 @@ private:
             }
             if (recover(index, is, round, done)) return true;
             if (unfinished_ != slot_handle{} || corrupt_) return false;
-            round.retry();
+            if (tries + 1 < Widths.attempts) round.retry();
         }
         return false;
     }
@@ -471,6 +468,7 @@ private:
     /// that very generation, or only the dead could have put it there, and it is free and not on the list now, it is ours to
     /// put there; a live member that has just taken it off finds its word changed, and takes another. False: not yet.
     bool recover_intended(slot_handle slot, const slot_owner* owner, reclaimed& done) noexcept {
+        if (!finish()) return false;  // likewise
         if (slot == slot_handle{} || slot.index() >= slab_.slot_count_) return true;
         typename Atomics::retry_loop round;
         const slot_word is = slab_.slots_[slot.index()].now();
@@ -501,7 +499,7 @@ private:
                 nonsense();  // out of range, or a circle
                 return whereabouts::unknown;
             }
-            round.retry();
+            if (tries + 1 < walks) round.retry();
         }
         return whereabouts::unknown;
     }
