@@ -9,36 +9,37 @@
 
 namespace shm::model {
 
-/// The bytes of a slab, as typed objects with names for the traces. There may be more slots than the slab uses.
-template <class Slab, std::size_t Members, std::size_t Slots>
+/// The bytes of a slab, as typed objects with names for the traces. There may be more slots than the slab uses. A slot has
+/// that many lines.
+template <class Slab, std::size_t Members, std::size_t Slots, std::size_t Lines = 1>
 struct slab_memory {
     typename Slab::header header;
     std::array<typename Slab::entry, Members> members;
     std::array<typename Slab::meta, Slots> slots;
-    alignas(cache_line_bytes) std::array<std::byte, Slots * cache_line_bytes> data;
+    alignas(cache_line_bytes) std::array<std::byte, Slots * Lines * cache_line_bytes> data;
 
-    slab_memory() {
-        name(&header.head, "head");
-        name(&header.magic, "magic");
-        name(&header.layout_hash, "layout_hash");
-        name(&header.slot_size, "slot_size");
-        name(&header.slot_alignment, "slot_alignment");
-        name(&header.slot_count, "slot_count");
-        name(&header.member_count, "member_count");
-        name(&header.layout_version, "layout_version");
-        name(&header.state, "state");
-        name(&header.reported_corrupt, "reported_corrupt");
+    explicit slab_memory(const std::string& whose = "") {
+        name(&header.head, whose + "head");
+        name(&header.magic, whose + "magic");
+        name(&header.layout_hash, whose + "layout_hash");
+        name(&header.slot_size, whose + "slot_size");
+        name(&header.slot_alignment, whose + "slot_alignment");
+        name(&header.slot_count, whose + "slot_count");
+        name(&header.member_count, whose + "member_count");
+        name(&header.layout_version, whose + "layout_version");
+        name(&header.state, whose + "state");
+        name(&header.reported_corrupt, whose + "reported_corrupt");
         for (std::size_t i = 0; i < Members; ++i) {
             const std::string of = "[" + std::to_string(i) + "]";
-            name(&members[i].claim, "claim" + of);
-            name(&members[i].taking, "taking" + of);
-            name(&members[i].giving, "giving" + of);
-            name(&members[i].incarnation, "incarnation" + of);
+            name(&members[i].claim, whose + "claim" + of);
+            name(&members[i].taking, whose + "taking" + of);
+            name(&members[i].giving, whose + "giving" + of);
+            name(&members[i].incarnation, whose + "incarnation" + of);
         }
         for (std::size_t i = 0; i < Slots; ++i) {
             const std::string of = "[" + std::to_string(i) + "]";
-            name(&slots[i].word, "word" + of);
-            name(&slots[i].next, "next" + of);
+            name(&slots[i].word, whose + "word" + of);
+            name(&slots[i].next, whose + "next" + of);
         }
     }
     region bytes() { return {this, sizeof *this}; }

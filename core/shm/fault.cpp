@@ -121,6 +121,8 @@ wording wording_of(const fault& refused) {
         case fault_kind::capacity: return {"capacity", "a power of two from 1 to #", "#"};
         case fault_kind::count: return {"count", "1 to #", "#"};
         case fault_kind::positions: return {"positions", "at most # apart", "#"};
+        case fault_kind::slab_number: return {"slab number", "#", "#"};
+        case fault_kind::contended: return {"bytes in use", "#", "#"};
         case fault_kind::peer_id: return {"peer", "an id of at least #", "#"};
         case fault_kind::busy: return {"role", "#", "#", peer};
         case fault_kind::not_holder: return {"role", "the dead #", "#", peer};

@@ -36,6 +36,8 @@ enum class fault_kind : std::uint8_t {
     capacity,           ///< no power of two, or out of bounds
     count,              ///< fewer than one, or more than there may be
     positions,          ///< the two positions are further apart than the capacity
+    slab_number,        ///< these bytes are another slab of the pool
+    contended,          ///< somebody else was faster; to be tried again
     // peers
     peer_id,     ///< no valid identity
     busy,        ///< another peer holds the role

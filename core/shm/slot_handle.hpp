@@ -66,7 +66,8 @@ struct slot_error {
         generation_mismatch,  ///< stale: `expected` is the handle's generation, `actual` the slot's
         invalid_state,        ///< `expected` and `actual` are of type slot_state
         contended,            ///< others were faster each of `expected` times; to be tried again with the same handle
-        corrupt               ///< a peer has written nonsense: `actual`, where at most `expected` can be
+        corrupt,              ///< a peer has written nonsense: `actual`, where at most `expected` can be
+        no_such_slab          ///< of a pool: `expected` is how many slabs this member has joined, `actual` the number
     };
     kind what;               ///< the reason
     std::uint64_t expected;  ///< as `what` has it
@@ -95,28 +96,32 @@ enum class alloc_status : std::uint8_t {
 };
 
 /// The handle of a new allocation, or why there is none.
-class [[nodiscard]] alloc_result {
+template <class Handle>
+class [[nodiscard]] basic_alloc_result {
 public:
     /// Allocated.
-    constexpr alloc_result(slot_handle handle) noexcept : handle_{handle}, status_{alloc_status::allocated} {}
+    constexpr basic_alloc_result(Handle handle) noexcept : handle_{handle}, status_{alloc_status::allocated} {}
 
     /// Refused. Precondition: not `allocated`.
-    constexpr alloc_result(alloc_status why) noexcept : status_{why} {}
+    constexpr basic_alloc_result(alloc_status why) noexcept : status_{why} {}
 
     /// Whether there is a handle.
     [[nodiscard]] constexpr bool has_value() const noexcept { return status_ == alloc_status::allocated; }
     constexpr explicit operator bool() const noexcept { return has_value(); }  ///< has_value()
 
     /// The handle; of a refusal, one of nothing.
-    [[nodiscard]] constexpr slot_handle operator*() const noexcept { return handle_; }
+    [[nodiscard]] constexpr Handle operator*() const noexcept { return handle_; }
 
     /// Which of them it was.
     [[nodiscard]] constexpr alloc_status status() const noexcept { return status_; }
 
 private:
-    slot_handle handle_;
+    Handle handle_;
     alloc_status status_;
 };
+
+/// That of a slab.
+using alloc_result = basic_alloc_result<slot_handle>;
 
 }  // namespace v1
 }  // namespace shm

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -47,6 +48,11 @@ public:
     using meta = typename raw::meta;      ///< what is kept of each slot
     using member = typename raw::member;  ///< who allocates and gives back
 
+    /// What `create` refuses of a shape, whatever the region.
+    [[nodiscard]] static constexpr std::optional<fault> wrong(slab_shape shape) noexcept {
+        return raw::wrong(rounded(shape));
+    }
+
     /// The bytes that a slab of that shape needs; the largest number there is when no region could hold it.
     [[nodiscard]] static constexpr std::size_t required_size(slab_shape shape) noexcept {
         constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
@@ -58,8 +64,8 @@ public:
 
     /// Makes a slab at the start of `bytes`, which must be zero there. All slots are free.
     [[nodiscard]] static result<treiber_slab> create(region bytes, slab_shape shape) noexcept {
+        if (const auto refused = wrong(shape)) return *refused;
         shape = rounded(shape);
-        if (const auto wrong = raw::wrong(shape)) return *wrong;
         const auto parts = divide(bytes, shape);
         if (!parts) return parts.error();
         if (!bytes.writable()) return fault{fault_kind::access_denied, 1, 0, "creator"};
