@@ -70,6 +70,9 @@ public:
     }
     ~role() { give_up(); }
 
+    /// Whether it is held: not after it was moved from, or kept.
+    [[nodiscard]] bool held() const noexcept { return word_ != nullptr; }
+
     /// Leaves the role held for good: until somebody takes it over with a proof of this peer's death.
     void keep() noexcept { word_ = nullptr; }
 

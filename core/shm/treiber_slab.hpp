@@ -128,9 +128,12 @@ private:
         : raw_{made}, data_{of.data}, slot_size_{static_cast<std::size_t>(slot_size)}, writable_{writable} {}
 
     [[nodiscard]] static constexpr slab_shape rounded(slab_shape shape) noexcept {
-        if (shape.slot_alignment != 0)
-            shape.slot_size =
-                (shape.slot_size + shape.slot_alignment - 1) / shape.slot_alignment * shape.slot_alignment;
+        if (shape.slot_alignment == 0) return shape;
+        const std::uint64_t past = shape.slot_size % shape.slot_alignment;
+        if (past == 0) return shape;
+        shape.slot_size -= past;
+        if (shape.slot_size <= std::numeric_limits<std::uint64_t>::max() - shape.slot_alignment)  // else too_small
+            shape.slot_size += shape.slot_alignment;
         return shape;
     }
     [[nodiscard]] static constexpr std::size_t slots_offset(slab_shape shape) noexcept {

@@ -48,7 +48,7 @@ struct reclaimed {
 ///            [joined]    incarnation, from a new holder of an entry to who recovers its predecessor: the entry is not
 ///                        the dead one's any more
 /// Refuses    create: `count`, `capacity`, `element_size`, `already_created`. attach: `not_ready`, `magic`, `layout_version`,
-///            `element_size`, `element_alignment`, `layout_hash`, `count`, `too_small`. join: `peer_id`, `count`
+///            `layout_hash`, `count`, `capacity`, `element_size`, `too_small`. join: `peer_id`, `count`
 /// Crash      wherever a member dies, each slot is in the list, or its own, or named by its entry's `taking` or `giving`:
 ///            reclaim finds it. A reclaim that is killed is finished by the next one of the same dead, or of the
 ///            reclaimer; any number may be at it
@@ -239,9 +239,8 @@ public:
           peer_{other.peer_},
           role_{std::move(other.role_)},
           unfinished_{std::exchange(other.unfinished_, {})},
-          corrupt_{std::exchange(other.corrupt_, true)} {
-        other.role_.reset();
-    }
+          corrupt_{std::exchange(other.corrupt_, true)},
+          nonsense_at_{other.nonsense_at_} {}
 
     /// Likewise; the member that was here leaves.
     member& operator=(member&& other) noexcept {
@@ -251,9 +250,9 @@ public:
         me_ = other.me_;
         peer_ = other.peer_;
         role_ = std::move(other.role_);
-        other.role_.reset();
         unfinished_ = std::exchange(other.unfinished_, {});
         corrupt_ = std::exchange(other.corrupt_, true);
+        nonsense_at_ = other.nonsense_at_;
         return *this;
     }
 
@@ -268,7 +267,7 @@ public:
             std::uint64_t head = slab_.shared_->head.load(acquire);  // [recycle]
             const std::uint32_t top = index_of(head);
             if (top == none) return alloc_status::would_block;
-            if (top >= slab_.slot_count_) return nonsense();
+            if (top >= slab_.slot_count_) return nonsense(top);
             meta& slot = slab_.slots_[top];
             std::uint64_t word = slot.word.load(acquire);  // [off-list]
             const std::uint32_t below =
@@ -278,8 +277,8 @@ public:
                 continue;
             }
             const auto is = slot_word::from_word(word);
-            if (is.state != slot_state::free) return nonsense();
-            if (below != none && below >= slab_.slot_count_) return nonsense();
+            if (is.state != slot_state::free) return nonsense(top);
+            if (below != none && below >= slab_.slot_count_) return nonsense(below);
 
             // The slot has been seen on the list in this generation: whoever finds it off the list and still free, when we are
             // dead, knows that it was taken off.
@@ -358,7 +357,7 @@ public:
     /// As which this member owns slots.
     [[nodiscard]] slot_owner owner() const noexcept { return me_; }
 
-    /// Whether this member has ever met nonsense. Then it allocates and gives back no more.
+    /// Whether this member has ever met nonsense. Then each of its calls is refused.
     [[nodiscard]] bool corrupt() const noexcept { return corrupt_; }
 
 private:
@@ -377,18 +376,20 @@ private:
 
     [[nodiscard]] entry& mine() const noexcept { return slab_.members_[me_.entry]; }
 
-    alloc_status nonsense() noexcept {
+    alloc_status nonsense(std::uint32_t at) noexcept {
         corrupt_ = true;
+        nonsense_at_ = at;
         slab_.shared_->reported_corrupt.store(1, relaxed);  // for people to read
         return alloc_status::corrupt;
     }
     [[nodiscard]] slot_error why_unfinished() const noexcept {
-        if (corrupt_) return {errors::corrupt, slab_.slot_count_, max_slots};
+        if (corrupt_) return {errors::corrupt, slab_.slot_count_, nonsense_at_};
         return {errors::contended, Widths.attempts, 0};
     }
 
     [[nodiscard]] result<void, slot_error> transition(slot_handle handle, slot_state from, slot_state to,
                                                       std::optional<slot_owner> owner) noexcept {
+        if (corrupt_) return why_unfinished();
         if (handle.index() >= slab_.slot_count_)
             return slot_error{errors::invalid_index, slab_.slot_count_, handle.index()};
         return slab_.slots_[handle.index()].try_transition(handle.generation(), from, to, owner);
@@ -419,7 +420,7 @@ private:
             typename Atomics::retry_loop round;
             std::uint64_t head = slab_.shared_->head.load(relaxed);  // nothing of the slot below is used
             const std::uint32_t top = index_of(head);
-            if (top != none && top >= slab_.slot_count_) return nonsense(), false;
+            if (top != none && top >= slab_.slot_count_) return nonsense(top), false;
             round.prepare(slab_.slots_[index].next, top);  // [recycle] follows
             if (slab_.shared_->head.compare_exchange_strong(head, head_of(index, tag_of(head)), release,  // [recycle]
                                                             relaxed)) {  // looked at again
@@ -496,7 +497,7 @@ private:
                                                             relaxed)) {           // looked at again
                 if (at == index) return whereabouts::on_the_list;
                 if (at == none) return whereabouts::off_the_list;
-                nonsense();  // out of range, or a circle
+                nonsense(at);  // out of range, or a circle
                 return whereabouts::unknown;
             }
             if (tries + 1 < walks) round.retry();
@@ -504,23 +505,24 @@ private:
         return whereabouts::unknown;
     }
 
+    /// Before the role is given up.
     void leave() noexcept {
-        if (!role_) return;
+        if (!role_.held()) return;
         bool owns = !finish();
         for (std::uint32_t i = 0; i < slab_.slot_count_ && !owns; ++i) {
             const slot_word is = slab_.slots_[i].now();
             owns = is.owner == me_ && is.state == slot_state::allocated;
         }
-        if (owns) role_->keep();
-        role_.reset();
+        if (owns) role_.keep();
     }
 
     treiber_slab_raw slab_;
     slot_owner me_;
     peer_id peer_;
-    std::optional<role<Atomics>> role_;  // none: moved from
-    slot_handle unfinished_;             // ended, and not yet on the list
+    role<Atomics> role_;      // none is held: moved from
+    slot_handle unfinished_;  // ended, and not yet on the list
     bool corrupt_ = false;
+    std::uint32_t nonsense_at_ = none;  // to say where it was
 };
 
 }  // namespace v1
