@@ -5,13 +5,14 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 FILE ?=
 NAME ?=
+SECONDS ?= 60
 ARGS ?=
 MODELS ?= model-check
 
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test model-check orders check new-primitive mutants tsan asan bench lint docs install package clean tools
+.PHONY: help deps demo test model-check orders check new-primitive mutants tsan asan soak bench lint docs install package clean tools
 
 help:
 	@echo "usage: make TARGET"
@@ -66,6 +67,10 @@ tsan: tools ## the scenarios with real threads, under ThreadSanitizer
 asan: tools ## properties and stress under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call configure_and_build,asan-ubsan)
 	ctest --preset asan-ubsan --parallel $(JOBS)
+
+soak: tools ## four processes share slots and are killed at random: SECONDS=60
+	$(call configure_and_build,dev) --target treiber_slab_stress
+	SHM_SOAK_SECONDS=$(SECONDS) build/dev/treiber_slab_stress --gtest_filter='soak.*' --gtest_brief=1
 
 bench: tools ## measure beside other queues, in a minute; ARGS="--help" lists the options
 	$(call configure_and_build,bench) --target bench

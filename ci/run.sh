@@ -30,6 +30,7 @@ step make demo ARGS="--size-mb 16 --rounds 1"
 step make bench ARGS="--repetitions 1 --milliseconds 2"
 step make asan
 step make tsan
+step make soak SECONDS=20
 step make mutants
 step ci/new_primitive.sh
 printf '\n=== all passed in %d s\n' "$SECONDS"
