@@ -22,7 +22,7 @@ deps: ## install the Debian or Ubuntu packages that the targets below need
 	ci/deps.sh
 
 demo: tools ## send a file (FILE=path) from one process to another through shared memory
-	$(call configure_and_build,release) --target readme send_file
+	$(call configure_and_build,release) --target readme send_file messages
 	build/release/examples/readme
 	build/release/examples/send_file $(if $(FILE),"$(FILE)") $(ARGS)
 

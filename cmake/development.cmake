@@ -52,7 +52,7 @@ function(shm_missing consequence remedy)
   endif()
 endfunction()
 
-shm_missing("the example send_file is not built" "install libssl-dev and libcli11-dev"
+shm_missing("the examples send_file and messages are not built" "install libssl-dev and libcli11-dev"
   OpenSSL "${OpenSSL_FOUND}" CLI11 "${CLI11_FOUND}")
 
 if(NOT SHM_PROOFS STREQUAL none)

@@ -21,12 +21,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -34,11 +32,11 @@
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "send_file_support.hpp"
+#include "support.hpp"
 
 namespace {
 
-using namespace send_file;
+using namespace support;
 
 struct options {
     std::string file;
@@ -74,21 +72,6 @@ struct chunk {
 };
 static_assert(sizeof(chunk) == chunk_size_bytes);
 
-/// Polls until `ready`. Returns false when the other process ended first: to ask is a system call, so that is asked now
-/// and then only. What it did last happened before its end, hence the last look.
-template <class Ready, class Ended>
-bool wait_until(Ready ready, Ended peer_has_ended) {
-    for (unsigned round = 1; !ready(); ++round) {
-        shm::std_atomics::pause();
-        if (round % 64 != 0) continue;
-        std::this_thread::yield();  // it may need this very core
-        if (round % 4096 != 0) continue;
-        if (peer_has_ended()) return ready();
-        std::this_thread::sleep_for(std::chrono::microseconds{50});  // others may need the core too
-    }
-    return true;
-}
-
 using chunk_ring = shm::spsc_ring<chunk>;
 
 void check(const chunk_ring& ring, bool corrupt) {
@@ -115,12 +98,6 @@ public:
     void send() { end_.commit(1); }
 
 private:
-    /// Looks without reaping: until then nobody else gets the child's pid.
-    static bool has_ended(pid_t child) {
-        siginfo_t end{};
-        return waitid(P_PID, static_cast<id_t>(child), &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid == child;
-    }
-
     shm::memfd_region memory_ = need(shm::memfd_region::create(chunk_ring::required_size(ring_capacity)));
     chunk_ring ring_ = need(chunk_ring::create(memory_.region(), ring_capacity));
     chunk_ring::producer end_ = need(ring_.claim_producer(need(shm::this_process())));
@@ -374,7 +351,9 @@ void produce(options chosen) {
     std::printf("The first is mostly hashing and the file system; the second is mostly ring or pipe.\n");
 }
 
-int run(int argc, char** argv) {
+}  // namespace
+
+int main(int argc, char** argv) {
     options chosen;
     CLI::App app{
         "Sends a file from one process to another through a ring in shared memory, then compares with a pipe."};
@@ -400,28 +379,11 @@ int run(int argc, char** argv) {
     }
     std::signal(SIGPIPE, SIG_IGN);  // errors, not deaths
     std::signal(SIGXFSZ, SIG_IGN);
-    if (chosen.consume_fd < 0) {
-        produce(chosen);
-    } else {
+    return exit_status_of("send_file", [&] {
+        if (chosen.consume_fd < 0) return produce(chosen);
         // Sent to both by a terminal or a service manager. The producer obeys; its end is noticed, and tidied up after.
         for (const int signal : {SIGINT, SIGTERM, SIGHUP})
             if (chosen.producer != 0) std::signal(signal, SIG_IGN);
         chosen.pipe ? consume<pipe_receiver>(chosen) : consume<ring_receiver>(chosen);
-    }
-    return arrived;
-}
-
-}  // namespace
-
-int main(int argc, char** argv) {
-    try {
-        return run(argc, argv);
-    } catch (const failure& why) {
-        progress::clear();
-        if (!why.sentence.empty()) std::fprintf(stderr, "send_file: %s\n", why.sentence.c_str());
-        return why.status;
-    } catch (const std::exception& why) {
-        std::fprintf(stderr, "send_file: %s\n", why.what());
-        return failed;
-    }
+    });
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Runs the real send_file: real files, real kills, real errors. Whatever waits has a deadline, so that a hang fails.
+// Runs the real send_file: real files, real kills, real errors.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -13,7 +12,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -21,11 +19,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <random>
-#include <regex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -33,113 +28,21 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/unique_fd.hpp>
 
+#include "running.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
-using namespace std::chrono_literals;
+using support::becomes, support::contents, support::ended, support::says;
 using testing::Test;
 
-constexpr auto patience = 30s;
 constexpr int peer_died = 3;
 constexpr std::uintmax_t endless = std::uintmax_t{1} << 36;  // a sparse file that no test sees the end of
 
-/// Asks until it is so, and says whether it has become so in time.
-template <class Condition>
-bool becomes(Condition condition) {
-    const auto until = std::chrono::steady_clock::now() + patience;
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > until) return false;
-        std::this_thread::yield();
-    }
-    return true;
-}
-
-/// How a child ended: its exit status, or minus the signal that killed it. One that does not end in time is killed.
-int ended(pid_t child) {
-    int status = 0;
-    if (!becomes([&] { return waitpid(child, &status, WNOHANG) == child; })) {
-        ADD_FAILURE() << "process " << child << " hangs";
-        kill(child, SIGKILL);
-        waitpid(child, &status, 0);
-    }
-    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-/// A send_file under way, with all that it prints on either stream.
-class running {
-public:
-    running(std::vector<std::string> arguments, int descriptor_3 = -1, rlim_t file_size_limit = RLIM_INFINITY) {
-        arguments.insert(arguments.begin(), SEND_FILE);
-        std::vector<char*> words;
-        for (auto& argument : arguments) words.push_back(argument.data());
-        words.push_back(nullptr);
-        std::array<int, 2> ends{};
-        EXPECT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
-        printed_ = shm::unique_fd{ends[0]};
-        pid = fork();
-        if (pid == 0) {
-            setpgid(0, 0);  // to be interrupted as a terminal does it
-            dup2(ends[1], STDOUT_FILENO);
-            dup2(ends[1], STDERR_FILENO);
-            if (descriptor_3 == 3) fcntl(3, F_SETFD, 0);
-            if (descriptor_3 > 3) dup2(descriptor_3, 3);
-            const rlimit limit{file_size_limit, file_size_limit};
-            setrlimit(RLIMIT_FSIZE, &limit);
-            execv(SEND_FILE, words.data());
-            _exit(127);
-        }
-        close(ends[1]);
-    }
-    running(const running&) = delete;
-    running& operator=(const running&) = delete;
-    ~running() {
-        if (pid != -1) static_cast<void>(finish());  // which reports a hang
-    }
-
-    /// Waits for the pids that --verbose prints. They come when the consumer has been started.
-    void await_pids() {
-        const std::regex pids{"producer [0-9]+, consumer ([0-9]+)\n"};
-        std::smatch found;
-        while (!std::regex_search(output, found, pids)) ASSERT_TRUE(read_some()) << output;
-        consumer = std::stoi(found[1]);
-    }
-
-    /// Waits for the end. Returns as `ended` does.
-    int finish() { return ended(std::exchange(pid, -1)); }
-
-    /// All that was printed, once all who could print have ended.
-    const std::string& everything() {
-        while (read_some()) {
-        }
-        return output;
-    }
-
-    pid_t pid = -1;
-    pid_t consumer = -1;
-    std::string output;
-
-private:
-    bool read_some() {
-        pollfd ready{printed_.get(), POLLIN, 0};
-        constexpr int milliseconds = std::chrono::milliseconds{patience}.count();
-        if (poll(&ready, 1, milliseconds) != 1) {
-            ADD_FAILURE() << "nothing more is printed, and the end does not come";
-            return false;
-        }
-        std::array<char, 4096> text{};
-        const ssize_t count = read(printed_.get(), text.data(), text.size());
-        if (count > 0) output.append(text.data(), static_cast<std::size_t>(count));
-        return count > 0;
-    }
-    shm::unique_fd printed_;
+struct running : support::running {
+    explicit running(std::vector<std::string> arguments, int descriptor_3 = -1, rlim_t file_size_limit = RLIM_INFINITY)
+        : support::running{SEND_FILE, std::move(arguments), descriptor_3, file_size_limit} {}
 };
-
-std::string contents(const fs::path& path) {
-    std::ifstream file{path, std::ios::binary};
-    return {std::istreambuf_iterator<char>{file}, {}};
-}
-
-bool says(const std::string& text, const std::string& pattern) { return std::regex_search(text, std::regex{pattern}); }
 
 class send_file : public Test {
 protected:

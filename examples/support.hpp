@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// What send_file.cpp needs and has nothing to do with shared memory: files, hashes, a progress bar, errors in sentences.
+// What send_file.cpp and messages.cpp need and has nothing to do with shared memory: files, hashes, a progress bar, errors
+// in sentences, waits that end with the other process.
 #pragma once
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,21 +18,27 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <shm/fault.hpp>
 #include <shm/result.hpp>
+#include <shm/slot_handle.hpp>
+#include <shm/std_atomics.hpp>
 #include <shm/unique_fd.hpp>
 
-namespace send_file {
+namespace support {
 
 using bytes = std::span<const std::byte>;
 using clock_type = std::chrono::steady_clock;
@@ -63,6 +71,11 @@ T need(shm::result<T> outcome) {
     if (!outcome) throw failure{outcome.error().sentence()};
     return *std::move(outcome);
 }
+template <class T>
+T need(shm::result<T, shm::slot_error> outcome) {
+    if (!outcome) throw failure{outcome.error().sentence()};
+    if constexpr (!std::is_void_v<T>) return *std::move(outcome);
+}
 
 inline std::string megabytes(std::uint64_t done, std::uint64_t total) {
     return std::to_string(done / 1'000'000) + " of " + std::to_string(total / 1'000'000) + " MB";
@@ -77,25 +90,29 @@ inline bool write_all(int fd, bytes data) {
     return true;
 }
 
-/// SHA-256 of all that is added; or, to see the transport alone, a mere sum, which reads every byte but costs little.
+/// Costs little, and yet every byte is read.
+inline std::uint64_t sum_of(bytes data) {
+    std::uint64_t sum = 0;
+    std::uint64_t word = 0;
+    for (; data.size() >= sizeof word; data = data.subspan(sizeof word)) {
+        std::memcpy(&word, data.data(), sizeof word);
+        sum += word;
+    }
+    for (const std::byte byte : data) sum += std::to_integer<std::uint64_t>(byte);
+    return sum;
+}
+
+/// SHA-256 of all that is added; or, to see the transport alone, a mere sum.
 class hasher {
 public:
     explicit hasher(bool sha256) : sha256_{sha256 ? EVP_MD_CTX_new() : nullptr, EVP_MD_CTX_free} {
         if (sha256_) EVP_DigestInit_ex(sha256_.get(), EVP_sha256(), nullptr);
     }
     void add(bytes data) {
-        if (sha256_) {
+        if (sha256_)
             EVP_DigestUpdate(sha256_.get(), data.data(), data.size());
-            return;
-        }
-        std::uint64_t sum = sum_;
-        std::uint64_t word = 0;
-        for (; data.size() >= sizeof word; data = data.subspan(sizeof word)) {
-            std::memcpy(&word, data.data(), sizeof word);
-            sum += word;
-        }
-        for (const std::byte byte : data) sum += std::to_integer<std::uint64_t>(byte);
-        sum_ = sum;
+        else
+            sum_ += sum_of(data);
     }
     digest finish() {
         digest result{};
@@ -110,6 +127,27 @@ private:
     std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> sha256_;
     std::uint64_t sum_ = 0;
 };
+
+/// Polls until `ready`. Returns false when the other process ended first: to ask is a system call, so that is asked now
+/// and then only. What it did last happened before its end, hence the last look.
+template <class Ready, class Ended>
+bool wait_until(Ready ready, Ended peer_has_ended) {
+    for (unsigned round = 1; !ready(); ++round) {
+        shm::std_atomics::pause();
+        if (round % 64 != 0) continue;
+        std::this_thread::yield();  // it may need this very core
+        if (round % 4096 != 0) continue;
+        if (peer_has_ended()) return ready();
+        std::this_thread::sleep_for(std::chrono::microseconds{50});  // others may need the core too
+    }
+    return true;
+}
+
+/// Looks without reaping: until then nobody else gets the child's pid.
+inline bool has_ended(pid_t child) {
+    siginfo_t end{};
+    return waitid(P_PID, static_cast<id_t>(child), &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid == child;
+}
 
 /// A bar on a terminal, a line every two seconds elsewhere.
 class progress {
@@ -139,6 +177,22 @@ private:
     clock_type::time_point shown_ = start_;
 };
 
+/// Runs `work`. Says why it failed, and returns the exit status.
+template <class Work>
+int exit_status_of(const char* program, Work work) {
+    try {
+        work();
+        return arrived;
+    } catch (const failure& why) {
+        progress::clear();
+        if (!why.sentence.empty()) std::fprintf(stderr, "%s: %s\n", program, why.sentence.c_str());
+        return why.status;
+    } catch (const std::exception& why) {
+        std::fprintf(stderr, "%s: %s\n", program, why.what());
+        return failed;
+    }
+}
+
 struct source {
     std::string path;
     shm::unique_fd fd;
@@ -151,12 +205,15 @@ inline struct stat status_of(int fd, const std::string& path) {
     return found;
 }
 
+[[noreturn]] inline void fail_as_no_file(const struct stat& found, const std::string& path) {
+    throw failure{shm::fault{shm::fault_kind::not_a_regular_file, S_IFREG, found.st_mode, path.c_str()}.sentence()};
+}
+
 inline source open_source(const std::string& path) {
     shm::unique_fd fd{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a FIFO would wait for its writer
     if (!fd) fail_with_errno("cannot read " + path);
     const struct stat found = status_of(fd.get(), path);
-    const shm::fault other{shm::fault_kind::not_a_regular_file, S_IFREG, found.st_mode, path.c_str()};
-    if (!S_ISREG(found.st_mode)) throw failure{other.sentence()};
+    if (!S_ISREG(found.st_mode)) fail_as_no_file(found, path);
     return {path, std::move(fd), static_cast<std::uint64_t>(found.st_size)};
 }
 
@@ -191,18 +248,69 @@ inline std::size_t read_at(const source& from, std::uint64_t offset, std::span<s
     }
 }
 
+struct line {
+    std::uint64_t offset;  // in the file
+    bytes text;            // valid until the next one is asked for
+};
+
+/// The lines of a file, a FIFO or a terminal, each with its newline; what follows the last newline is a line, too. Of a line
+/// that is longer than `longest` only so much may come that it is seen.
+class line_reader {
+public:
+    line_reader(std::string path, std::size_t longest)
+        : path_{std::move(path)},
+          fd_{open(path_.c_str(), O_RDONLY | O_CLOEXEC)},
+          buffer_(std::max(longest + 1, std::size_t{1} << 20)) {
+        if (!fd_) fail_with_errno("cannot read " + path_);
+    }
+
+    std::optional<line> next() {
+        while (true) {
+            const bytes rest = bytes{buffer_}.subspan(begin_, end_ - begin_);
+            const auto newline = std::find(rest.begin(), rest.end(), std::byte{'\n'});
+            if (newline != rest.end() || at_end_ || rest.size() == buffer_.size()) {
+                if (rest.empty()) return std::nullopt;
+                const bytes text{rest.begin(), newline == rest.end() ? newline : newline + 1};
+                begin_ += text.size();
+                offset_ += text.size();
+                return line{offset_ - text.size(), text};
+            }
+            std::memmove(buffer_.data(), rest.data(), rest.size());
+            begin_ = 0;
+            end_ = rest.size();
+            const ssize_t count = read(fd_.get(), buffer_.data() + end_, buffer_.size() - end_);
+            if (count < 0 && errno != EINTR) fail_with_errno("cannot read " + path_);
+            at_end_ = count == 0;
+            if (count > 0) end_ += static_cast<std::size_t>(count);
+        }
+    }
+
+private:
+    std::string path_;
+    shm::unique_fd fd_;
+    std::vector<std::byte> buffer_;
+    std::size_t begin_ = 0;  // of what is read and not yet given out
+    std::size_t end_ = 0;
+    std::uint64_t offset_ = 0;  // of `begin_` in the file
+    bool at_end_ = false;
+};
+
 /// Where the consumer writes what is not known to be whole yet. The producer can name it too, and remove it after a kill.
 inline std::string partial_name(const std::string& path, pid_t consumer) {
     return path + ".partial-" + std::to_string(consumer);
 }
 
+/// Whether `write_at` will be called, for which only a file will do.
+enum class places : bool { none, needed };
+
 /// A file that gets its name when it is whole; a device or FIFO, which has one; or nothing, when the path is empty.
 class output {
 public:
-    explicit output(std::string path) : path_{std::move(path)} {
+    explicit output(std::string path, places wanted = places::none) : path_{std::move(path)} {
         if (path_.empty()) return;
         struct stat found{};
         if (stat(path_.c_str(), &found) == 0 && !S_ISREG(found.st_mode)) {
+            if (wanted == places::needed) fail_as_no_file(found, path_);
             fd_ = shm::unique_fd{open(path_.c_str(), O_WRONLY | O_CLOEXEC)};
         } else {
             partial_ = partial_name(path_, getpid());
@@ -219,6 +327,24 @@ public:
     void write(bytes data) {
         if (fd_ && !write_all(fd_.get(), data)) fail();
     }
+    void write_at(bytes data, std::uint64_t offset) {
+        while (fd_ && !data.empty()) {
+            const ssize_t count = pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset));
+            if (count < 0 && errno != EINTR) fail();
+            if (count <= 0) continue;
+            data = data.subspan(static_cast<std::size_t>(count));
+            offset += static_cast<std::uint64_t>(count);
+        }
+    }
+    [[nodiscard]] digest sha256() const {
+        const source written = open_source(partial_);
+        std::vector<std::byte> some(std::size_t{1} << 20);
+        hasher hash{true};
+        for (std::uint64_t done = 0; const std::size_t count = read_at(written, done, some); done += count)
+            hash.add(bytes{some}.first(count));
+        return hash.finish();
+    }
+    void discard() { unlink(partial_.c_str()); }
     void keep() {
         if (fd_ && close(fd_.release_fd()) != 0) fail();
         if (!partial_.empty() && rename(partial_.c_str(), path_.c_str()) != 0) fail();
@@ -238,4 +364,4 @@ inline double median(std::vector<double> of) {
     return of[of.size() / 2];
 }
 
-}  // namespace send_file
+}  // namespace support

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// What the tests of the examples need to run the real programs: real files, real kills. Whatever waits has a deadline, so
+// that a hang fails.
+#pragma once
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <shm/unique_fd.hpp>
+
+namespace support {
+
+constexpr std::chrono::seconds patience{30};
+
+/// Asks until it is so, and says whether it has become so in time.
+template <class Condition>
+bool becomes(Condition condition) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (!condition()) {
+        if (std::chrono::steady_clock::now() > until) return false;
+        std::this_thread::yield();
+    }
+    return true;
+}
+
+/// How a child ended: its exit status, or minus the signal that killed it. One that does not end in time is killed.
+inline int ended(pid_t child) {
+    int status = 0;
+    if (!becomes([&] { return waitpid(child, &status, WNOHANG) == child; })) {
+        ADD_FAILURE() << "process " << child << " hangs";
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+    }
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/// A program under way, with all that it prints on either stream.
+class running {
+public:
+    running(const char* program, std::vector<std::string> arguments, int descriptor_3 = -1,
+            rlim_t file_size_limit = RLIM_INFINITY) {
+        arguments.insert(arguments.begin(), program);
+        std::vector<char*> words;
+        for (auto& argument : arguments) words.push_back(argument.data());
+        words.push_back(nullptr);
+        std::array<int, 2> ends{};
+        EXPECT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
+        printed_ = shm::unique_fd{ends[0]};
+        pid = fork();
+        if (pid == 0) {
+            setpgid(0, 0);  // to be interrupted as a terminal does it
+            dup2(ends[1], STDOUT_FILENO);
+            dup2(ends[1], STDERR_FILENO);
+            if (descriptor_3 == 3) fcntl(3, F_SETFD, 0);
+            if (descriptor_3 > 3) dup2(descriptor_3, 3);
+            const rlimit limit{file_size_limit, file_size_limit};
+            setrlimit(RLIMIT_FSIZE, &limit);
+            execv(program, words.data());
+            _exit(127);
+        }
+        close(ends[1]);
+    }
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+    ~running() {
+        if (pid != -1) static_cast<void>(finish());  // which reports a hang
+    }
+
+    /// Waits for the pids that --verbose prints. They come when a consumer has been started; the next call waits for those
+    /// of the next one.
+    void await_pids() {
+        const std::regex pids{"producer [0-9]+, consumer ([0-9]+)\n"};
+        std::smatch found;
+        while (!std::regex_search(output.cbegin() + seen_, output.cend(), found, pids))
+            ASSERT_TRUE(read_some()) << output;
+        consumer = std::stoi(found[1]);
+        seen_ += found.position() + found.length();
+    }
+
+    /// Waits for the end. Returns as `ended` does.
+    int finish() { return ended(std::exchange(pid, -1)); }
+
+    /// All that was printed, once all who could print have ended.
+    const std::string& everything() {
+        while (read_some()) {
+        }
+        return output;
+    }
+
+    pid_t pid = -1;
+    pid_t consumer = -1;
+    std::string output;
+
+private:
+    bool read_some() {
+        pollfd ready{printed_.get(), POLLIN, 0};
+        constexpr int milliseconds = std::chrono::milliseconds{patience}.count();
+        if (poll(&ready, 1, milliseconds) != 1) {
+            ADD_FAILURE() << "nothing more is printed, and the end does not come";
+            return false;
+        }
+        std::array<char, 4096> text{};
+        const ssize_t count = read(printed_.get(), text.data(), text.size());
+        if (count > 0) output.append(text.data(), static_cast<std::size_t>(count));
+        return count > 0;
+    }
+    shm::unique_fd printed_;
+    std::ptrdiff_t seen_ = 0;  // of the output, by await_pids
+};
+
+inline std::string contents(const std::filesystem::path& path) {
+    std::ifstream file{path, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+inline bool says(const std::string& text, const std::string& pattern) {
+    return std::regex_search(text, std::regex{pattern});
+}
+
+}  // namespace support
