@@ -22,6 +22,7 @@ fixtures() {
 #include <shm/heap_region.hpp>
 #include <shm/mmap_region.hpp>
 #include <shm/spsc_ring.hpp>
+#include <shm/treiber_slab.hpp>
 using ring_type = shm::spsc_ring<std::uint64_t>;
 using raw_type = shm::spsc_ring_raw<std::uint64_t>;
 extern void* address;
@@ -39,6 +40,15 @@ extern std::span<raw_type::slot> slots;
 extern raw_type raw;
 extern raw_type::producer raw_producer;
 extern raw_type::consumer raw_consumer;
+using slab_type = shm::treiber_slab<>;
+using raw_slab_type = shm::treiber_slab_raw<>;
+extern slab_type slab;
+extern slab_type::member member;
+extern shm::slot_handle handle;
+extern shm::slot_meta<> slot;
+extern shm::treiber_slab_header<> slab_header;
+extern std::span<raw_slab_type::entry> entries;
+extern std::span<raw_slab_type::meta> metas;
 CPP
 }
 

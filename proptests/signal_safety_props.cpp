@@ -31,6 +31,7 @@
 #include <shm/mmap_region.hpp>
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
+#include <shm/treiber_slab.hpp>
 
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
@@ -126,6 +127,22 @@ using framing = shm::message_framing<>;
     return right && !sender.corrupt() && !receiver.corrupt();
 }
 
+using slab = shm::treiber_slab<>;
+constexpr shm::slab_shape shape{.slot_count = 3, .slot_size = 64, .member_count = 2};
+
+/// Likewise of a slab and a member of it.
+[[nodiscard]] bool use(const slab& shared, slab::member& member) {
+    const auto kept = member.try_alloc(), sent = member.try_alloc(), third = member.try_alloc();
+    bool right = kept && sent && third && member.try_alloc().status() == shm::alloc_status::would_block;
+    right &= shared.data(*kept).size() == shape.slot_size && shared.free_count_approx() == 0;
+    right &= member.mark_in_flight(*sent) && member.mark_in_flight(*third) && member.adopt(*sent);
+    right &= member.free_allocated(*sent) && member.free(*third) && !member.free(*third) && !member.adopt({9, 9});
+    auto moved = std::move(member);
+    right &= moved.free_allocated(*kept) && shared.free_count_approx() == shape.slot_count && !moved.corrupt();
+    member = std::move(moved);
+    return right;
+}
+
 class signal_safety : public testing::Test {
 protected:
     const shm::heap_region bytes_ = shm::heap_region::create(ring::required_size(capacity)).value();
@@ -151,6 +168,22 @@ TEST_F(signal_safety, a_bip_buffer_allocates_nothing) {
                   const auto shared = framing::buffer::attach(bytes_.region()).value();
                   auto [producer, consumer] = made.split(peer).value();
                   right = use(shared, producer, consumer) && !framing::buffer::create(bytes_.region(), capacity);
+              }),
+              0);
+    EXPECT_TRUE(right);
+}
+
+TEST_F(signal_safety, a_slab_allocates_nothing) {
+    const auto memory = shm::heap_region::create(slab::required_size(shape)).value();
+    const auto dead = shm::reap(start_child([] { return 0; })).value().proof;
+    bool right = false;
+    EXPECT_EQ(allocations_of([&] {
+                  const auto made = slab::create(memory.region(), shape).value();
+                  const auto shared = slab::attach(memory.region()).value();
+                  auto member = made.join(peer).value();
+                  const auto other = shared.join(peer).value();
+                  right = use(shared, member) && !shared.join(peer) && !slab::create(memory.region(), shape);
+                  right &= member.reclaim(dead)->complete;
               }),
               0);
     EXPECT_TRUE(right);
@@ -238,6 +271,35 @@ TEST_F(signal_safety, a_bip_buffer_makes_no_system_call) {
         return right;
     });
     EXPECT_TRUE(exited_with(status, 0)) << status;
+}
+
+TEST_F(signal_safety, a_slab_makes_no_system_call) {
+    const auto memory = shm::heap_region::create(slab::required_size(shape)).value();
+    const auto shared = slab::create(memory.region(), shape).value();
+    auto member = shared.join(peer).value();
+    const auto dead = shm::reap(start_child([] { return 0; })).value().proof;
+    const int status = ended_without_system_calls([&] {
+        return slab::attach(memory.region()) && use(shared, member) && member.reclaim(dead)->complete;  // held nothing
+    });
+    EXPECT_TRUE(exited_with(status, 0)) << status;
+}
+
+TEST_F(signal_safety, joining_and_recovering_make_one) {
+    const auto memory = shm::heap_region::create(slab::required_size(shape)).value();
+    const auto shared = slab::create(memory.region(), shape).value();
+    const int joining = ended_without_system_calls([&] { return shared.join(peer).has_value(); });
+    EXPECT_TRUE(killed_by(joining, SIGKILL)) << joining;
+
+    const auto between_processes = shm::memfd_region::create(slab::required_size(shape)).value();
+    const auto recovered = slab::create(between_processes.region(), shape).value();
+    const pid_t keeping_a_slot = start_child([&] {
+        auto member = recovered.join(shm::this_process().value()).value();
+        return member.try_alloc() ? 0 : 1;
+    });
+    const auto dead = shm::reap(keeping_a_slot).value().proof;
+    auto member = recovered.join(peer).value();
+    const int recovering = ended_without_system_calls([&] { return member.reclaim(dead).has_value(); });
+    EXPECT_TRUE(killed_by(recovering, SIGKILL)) << recovering;
 }
 
 TEST_F(signal_safety, attaching_to_what_is_not_ready_makes_none) {

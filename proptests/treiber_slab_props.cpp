@@ -355,7 +355,6 @@ TEST_F(a_slab, every_kind_of_error_has_a_sentence_with_both_values) {
 }
 
 TEST_F(a_slab, a_value_of_an_error_dies_with_its_sentence) {
-    testing::FLAGS_gtest_death_test_style = "threadsafe";
     const shm::result<void, slot_error> refused = slot_error{errors::generation_mismatch, 7, 8};
     EXPECT_EXIT(refused.value(), testing::KilledBySignal(SIGABRT), "^slot generation: expected 7, found 8");
 }
