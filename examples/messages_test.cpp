@@ -148,7 +148,7 @@ TEST_F(messages, KillsLoseNothingAndDoubleNothing) {
     for (int kills = 0; kills < 20; ++kills) {
         sending.await_pids();
         const std::uintmax_t before = written(sending);
-        EXPECT_TRUE(becomes([&] { return written(sending) > before; }));
+        EXPECT_TRUE(becomes([&] { return written(sending) > before + 50'000; }));  // so some lines are done
         kill(sending.consumer, SIGKILL);
     }
     enough = true;
@@ -157,7 +157,7 @@ TEST_F(messages, KillsLoseNothingAndDoubleNothing) {
     EXPECT_TRUE(contents(out_) == sent);
     EXPECT_TRUE(says(sending.everything(), "\n" + std::to_string(std::count(sent.begin(), sent.end(), '\n')) +
                                                " lines, .* " + std::to_string(sent.size()) +
-                                               " bytes in .*\n21 consumers, [1-9][0-9]* slots reclaimed\n"))
+                                               " bytes in .*\n21 consumers, [0-9]+ slots reclaimed\n"))
         << sending.output;
 }
 
