@@ -108,6 +108,8 @@ struct std_atomics {
         template <class T>
         static void prepare(std::atomic<T>& word, std::type_identity_t<T> value) noexcept {
             word.store(value, std::memory_order_relaxed);
+            // What follows must not be moved before it: a process that is killed in between would not have said it.
+            std::atomic_signal_fence(std::memory_order_seq_cst);
         }
     };
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -81,11 +80,16 @@ public:
             case grant_result::corrupt: return send_result::corrupt;
         }
         grant.slots[0].write(bytes.size());
-        for (std::size_t i = 1; i < grant.slots.size(); ++i) {
-            std::uint64_t word = 0;
-            const auto rest = bytes.subspan((i - 1) * sizeof word);
-            std::memcpy(&word, rest.data(), std::min(sizeof word, rest.size()));
-            grant.slots[i].write(word);
+        std::size_t slot = 1;
+        std::uint64_t word = 0;
+        for (; bytes.size() >= sizeof word; bytes = bytes.subspan(sizeof word)) {
+            std::memcpy(&word, bytes.data(), sizeof word);
+            grant.slots[slot++].write(word);
+        }
+        if (!bytes.empty()) {
+            word = 0;
+            std::memcpy(&word, bytes.data(), bytes.size());
+            grant.slots[slot].write(word);
         }
         end_.commit(grant.slots.size());
         return send_result::sent;
