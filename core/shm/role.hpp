@@ -70,8 +70,8 @@ public:
     }
     ~role() { give_up(); }
 
-    /// Whether it is held: not after it was moved from, or kept.
-    [[nodiscard]] bool held() const noexcept { return word_ != nullptr; }
+    /// Whether it is held by this object in this process: not after it was moved from, or kept, and not in a forked child.
+    [[nodiscard]] bool held() const noexcept { return word_ != nullptr && process_ == ::getpid(); }
 
     /// Leaves the role held for good: until somebody takes it over with a proof of this peer's death.
     void keep() noexcept { word_ = nullptr; }
@@ -81,7 +81,7 @@ private:
 
     // Exchanged, not stored: a peer that was taken for dead must not throw out its successor.
     void give_up() noexcept {
-        if (word_ == nullptr || process_ != ::getpid()) return;
+        if (!held()) return;
         std::uint64_t holder = me_.word();
         word_->compare_exchange_strong(holder, 0, release,  // [hand-over]
                                        relaxed);            // no longer ours: nothing to give up

@@ -256,7 +256,8 @@ public:
         return *this;
     }
 
-    /// Gives the entry up. If it still owns slots, the entry stays its own until a proof of death, so that they are found.
+    /// Gives the entry up. If it still has slots allocated, the entry stays its own until a proof of death, so that they are
+    /// found. What it has sent is its receivers' to give back: nobody finds it here any more.
     ~member() { leave(); }
 
     /// Takes a free slot: a handle, `would_block`, `contended` or `corrupt`.
@@ -277,7 +278,7 @@ public:
                 continue;
             }
             const auto is = slot_word::from_word(word);
-            if (is.state != slot_state::free) return nonsense(top);
+            if (is.state != slot_state::free || is.generation == 0) return nonsense(top);
             if (below != none && below >= slab_.slot_count_) return nonsense(below);
 
             // The slot has been seen on the list in this generation: whoever finds it off the list and still free, when we are
@@ -297,7 +298,8 @@ public:
         return alloc_status::contended;
     }
 
-    /// Says that an allocated slot has been sent: from now on `free` gives it back, and `adopt` takes it on.
+    /// Says that an allocated slot has been sent: from now on `free` gives it back, and `adopt` takes it on. Who cannot send
+    /// it after all, because the queue is full, adopts it back.
     [[nodiscard]] result<void, slot_error> mark_in_flight(slot_handle handle) noexcept {
         return transition(handle, slot_state::allocated, slot_state::in_flight, std::nullopt);
     }
@@ -335,14 +337,14 @@ public:
             if (of.claim.load(relaxed) != holder) continue;  // [joined] shows the successor, if it was a successor's
             const std::uint32_t in_flight_before = done.in_flight;
             bool clean = true;
-            for (std::uint32_t slot = 0; slot < slab_.slot_count_; ++slot)
+            for (std::uint32_t slot = 0; slot < slab_.slot_count_ && unfinished_ == slot_handle{}; ++slot)
                 clean = recover_owned(slot, owner, lost, done) && clean;
             const auto taking = slot_handle::from_word(of.taking.load(relaxed));  // by the proof
             const auto giving = slot_handle::from_word(of.giving.load(relaxed));  // by the proof
-            clean = recover_intended(taking, nullptr, done) && clean;
-            clean = recover_intended(giving, &owner, done) && clean;
+            clean = clean && recover_intended(taking, nullptr, done) && recover_intended(giving, &owner, done);
             if (corrupt_) return why_unfinished();
             done.complete = done.complete && clean;
+            if (unfinished_ != slot_handle{}) return done;    // contended: to be finished first
             if (clean && done.in_flight == in_flight_before)  // given up as the role that is taken over here ends
                 (void)role<Atomics>::take_over(of.claim, peer_, dead, "member");  // refused: somebody else was faster
         }
@@ -399,7 +401,8 @@ private:
         const bool half_done = unfinished_ == handle && handle != slot_handle{};
         if (!finish()) return why_unfinished();
         if (half_done) return {};
-        mine().giving.store(intent_to_give(handle), relaxed);  // our death orders it
+        typename Atomics::retry_loop intent;
+        intent.prepare(mine().giving, intent_to_give(handle));  // for who finds us dead
         if (auto changed = transition(handle, from, slot_state::free, me_); !changed) return changed;
         unfinished_ = handle;
         if (!finish()) return why_unfinished();
@@ -425,6 +428,7 @@ private:
             if (slab_.shared_->head.compare_exchange_strong(head, head_of(index, tag_of(head)), release,  // [recycle]
                                                             relaxed)) {  // looked at again
                 unfinished_ = {};
+                mine().giving.store(0, relaxed);  // it is on the list: nobody need look for it when we are dead
                 return true;
             }
             if (tries + 1 < Widths.attempts) round.retry();
@@ -449,11 +453,11 @@ private:
     /// A slot that the dead owned. False: not yet.
     template <class Lost>
     bool recover_owned(std::uint32_t index, slot_owner owner, Lost& lost, reclaimed& done) noexcept {
-        if (!finish()) return false;  // the slot before was contended
         for (std::uint32_t tries = 0; tries < Widths.attempts; ++tries) {
             typename Atomics::retry_loop round;
             const slot_word is = slab_.slots_[index].now();
             if (is.owner != owner || is.state == slot_state::free) return true;
+            if (is.generation == 0) return nonsense(index), false;
             if (is.state != slot_state::allocated && !lost(slot_handle{index, is.generation})) {
                 ++done.in_flight;
                 return true;
@@ -469,7 +473,6 @@ private:
     /// that very generation, or only the dead could have put it there, and it is free and not on the list now, it is ours to
     /// put there; a live member that has just taken it off finds its word changed, and takes another. False: not yet.
     bool recover_intended(slot_handle slot, const slot_owner* owner, reclaimed& done) noexcept {
-        if (!finish()) return false;  // likewise
         if (slot == slot_handle{} || slot.index() >= slab_.slot_count_) return true;
         typename Atomics::retry_loop round;
         const slot_word is = slab_.slots_[slot.index()].now();
