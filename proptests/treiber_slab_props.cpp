@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -21,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include <shm/memfd_region.hpp>
 #include <shm/spsc_ring.hpp>
 #include <shm/treiber_slab.hpp>
 
@@ -921,6 +924,24 @@ TEST_F(a_contended_slab, who_leaves_or_dies_with_something_half_given_back_is_fo
         EXPECT_EQ(had.size(), 3u);
         for (const slot_handle each : had) member_.free_allocated(each).value();
     }
+}
+
+TEST_F(a_contended_slab, is_left_alone_by_the_copies_of_a_forked_child) {
+    const auto shared = shm::memfd_region::create(spoilt_slab::required_size(shape_)).value();
+    const auto made = spoilt_slab::create(shared.region(), shape_).value();
+    std::optional member{made.join(somebody).value()};
+    const slot_handle half = *member->try_alloc();
+    spoil(&made.inner().shared().head, attempts);
+    EXPECT_EQ(member->free_allocated(half).error(), contended);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        member.reset();
+        ::_exit(0);
+    }
+    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    member->free_allocated(half).value();
+    EXPECT_EQ(all_that_is_free<spoilt_slab>(*member).size(), 3u) << "each once";
+    EXPECT_FALSE(member->corrupt());
 }
 
 TEST_F(a_contended_slab, a_reclaim_that_gets_nowhere_says_so_and_goes_on_where_it_was) {
