@@ -34,7 +34,18 @@ struct pool_and_members {
         constexpr pool_class all[] = {{Slots, small}, {Slots, large}};
         return pool::create(bytes, {std::span{all}.first(classes), 64, Members});
     }
-    pool attach() { return pool::attach(shared.bytes()).value(); }
+    pool attach() {
+        const auto found = pool::attach(shared.bytes());
+        check(found.has_value());
+        return *found;
+    }
+
+    /// Adds a slab, which somebody else may do at the same time; its number.
+    std::optional<std::uint32_t> grow() {
+        const auto number = attach().grow(shared.bytes(), more);
+        check(number.has_value() || number.error().what == fault_kind::contended);
+        return number ? std::optional{*number} : std::nullopt;
+    }
 
     void make(std::size_t joined = Members, std::size_t classes = 2) {
         const auto made = create(shared.bytes(), classes).value();
@@ -56,15 +67,18 @@ struct pool_and_members {
         check(members[who]->free_allocated(handle).has_value());
     }
 
-    /// Each slot of that many slabs can be had, once.
+    /// Each slot of that many slabs can be had, once, the small ones first.
     void all_are_free(std::size_t who, std::size_t slabs = 2) {
         std::array<bool, Slabs * Slots> had{};
+        std::size_t size = 0;
         for (std::size_t i = 0; i < slabs * Slots; ++i) {
             const auto taken = members[who]->try_alloc(1);
             check(taken.has_value());
             bool& before = had[(*taken).slab() * Slots + (*taken).slot().index()];
             check(!before);
             before = true;
+            check(members[who]->data(*taken).size() >= size);
+            size = members[who]->data(*taken).size();
             content(*taken).write(0);
         }
         check(members[who]->try_alloc(1).status() == alloc_status::would_block);
@@ -120,7 +134,7 @@ struct larger_if_need_be {
         got[me] = *taken;
     }
     void after() {
-        check(got[0].slab() != got[1].slab());
+        check(got[0].slab() + got[1].slab() == 1);
         check(all.members[0]->try_alloc(1).status() == alloc_status::would_block);
         check(all.members[0]->try_alloc(large).status() == alloc_status::would_block);
         check(all.members[0]->try_alloc(large + 1).status() == alloc_status::too_large);
@@ -243,7 +257,7 @@ struct killed_in_a_new_slab {
             return;
         }
         const auto live = [&] {
-            check(all.attach().grow(all.shared.bytes(), all.more).has_value());
+            check(all.grow().has_value());
             if (const auto taken = all.take(0, large)) all.give(0, *taken);
         };
         if (!survives(live)) check(all.reclaim(2, peer(0)).returned <= 1);
@@ -357,7 +371,7 @@ struct grows_while_wanted {
     }
     void thread(unsigned me) {
         if (me == 0) {
-            check(all.attach().grow(all.shared.bytes(), all.more).value() == 1);
+            check(all.grow() == 1);
             return;
         }
         check(all.members[1]->meet().has_value());
@@ -386,7 +400,7 @@ struct sent_from_a_new_slab {
     void before() { all.make(2, 1); }
     void thread(unsigned me) {
         if (me == 0) {
-            check(all.attach().grow(all.shared.bytes(), all.more).has_value());
+            check(all.grow().has_value());
             const auto taken = all.take(0, large);
             check(taken.has_value() && all.members[0]->mark_in_flight(*taken).has_value());
             sent.store((*taken).word(), release);
@@ -410,13 +424,7 @@ struct two_growers {
     std::array<std::optional<std::uint32_t>, 2> added;
 
     void before() { all.make(1, 1); }
-    void thread(unsigned me) {
-        const auto number = all.attach().grow(all.shared.bytes(), all.more);
-        if (number)
-            added[me] = *number;
-        else
-            check(number.error().what == fault_kind::contended);
-    }
+    void thread(unsigned me) { added[me] = all.grow(); }
     void after() {
         check(added[0] || added[1]);
         check(added[0] != added[1]);
@@ -437,12 +445,12 @@ struct grower_killed {
             if (const auto taken = all.take(1, large)) all.give(1, *taken);
             return;
         }
-        if (survives([&] { check(all.attach().grow(all.shared.bytes(), all.more).has_value()); })) grown = true;
+        if (survives([&] { check(all.grow().has_value()); })) grown = true;
     }
     void after() {
         const std::uint32_t slabs = all.attach().slab_count();
         check(slabs == 2 || (slabs == 1 && !grown));
-        check(all.attach().grow(all.shared.bytes(), all.more).value() == slabs);
+        check(all.grow() == slabs);
         all.all_are_free(1, slabs + 1);
     }
 };
@@ -462,7 +470,8 @@ struct annex {
     }
     void thread(unsigned me) {
         if (me == 0) {
-            check(all.attach().add_annex(further.bytes(), {1, small}).value() == 1);
+            const auto number = all.attach().add_annex(further.bytes(), {1, small});
+            check(number.has_value() && *number == 1);
             return;
         }
         const auto attached = [&] {
@@ -495,8 +504,10 @@ struct annex_against_growth {
     void before() { all.make(1, 1); }
     void thread(unsigned me) {
         auto mine = all.attach();
-        number[me] = me == 0 ? mine.grow(all.shared.bytes(), all.more).value()
-                             : mine.add_annex(further.bytes(), {1, small}).value();
+        const auto got =
+            me == 0 ? mine.grow(all.shared.bytes(), all.more) : mine.add_annex(further.bytes(), {1, small});
+        check(got.has_value());
+        number[me] = *got;
     }
     void after() {
         check(number[0] + number[1] == 3 && number[0] != 0 && number[1] != 0);

@@ -32,6 +32,7 @@
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
 #include <shm/treiber_slab.hpp>
+#include <shm/var_slot_pool.hpp>
 
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
@@ -143,6 +144,21 @@ constexpr shm::slab_shape shape{.slot_count = 3, .slot_size = 64, .member_count 
     return right;
 }
 
+using pool = shm::var_slot_pool<>;
+constexpr shm::pool_class pool_classes[] = {{1, 64}, {1, 128}};
+constexpr shm::pool_shape shape_of_pool{pool_classes, 64, 2};
+
+/// Likewise of a pool's member, with all its slots free before and after. Two slots, so nothing is ever looked for.
+[[nodiscard]] bool use(const pool& shared, pool::member& member) {
+    const auto small = member.try_alloc(1), large = member.try_alloc(65);
+    if (!small || !large) return false;
+    bool right = member.data(*small).size() == 64 && shared.data(*large).size() == 128;
+    right &= member.mark_in_flight(*small) && member.adopt(*small) && member.mark_in_flight(*large);
+    right &= member.free_allocated(*small) && member.free(*large) && !member.free(*large);
+    right &= shared.slab_at(0).free_count_approx() == 1 && shared.slab_count() == 2;
+    return right && !member.corrupt();
+}
+
 class signal_safety : public testing::Test {
 protected:
     const shm::heap_region bytes_ = shm::heap_region::create(ring::required_size(capacity)).value();
@@ -184,6 +200,22 @@ TEST_F(signal_safety, a_slab_allocates_nothing) {
                   const auto other = shared.join(peer).value();
                   right = use(shared, member) && !shared.join(peer) && !slab::create(memory.region(), shape);
                   right &= member.reclaim(dead)->complete;
+              }),
+              0);
+    EXPECT_TRUE(right);
+}
+
+TEST_F(signal_safety, a_pool_allocates_nothing) {
+    const auto bytes = shm::heap_region::create(pool::required_size(shape_of_pool) + 4096).value();
+    const auto further = shm::heap_region::create(4096).value();
+    bool right = false;
+    EXPECT_EQ(allocations_of([&] {
+                  auto made = pool::create(bytes.region(), shape_of_pool).value();
+                  const auto shared = pool::attach(bytes.region()).value();
+                  auto member = shared.join(peer).value();
+                  right = use(shared, member) && made.grow(bytes.region(), {1, 64}) &&
+                          made.add_annex(further.region(), {1, 64}) && member.extend(bytes.region()) &&
+                          member.attach_annex(further.region()) && member.slab_count() == 4;
               }),
               0);
     EXPECT_TRUE(right);
@@ -300,6 +332,17 @@ TEST_F(signal_safety, joining_and_recovering_make_one) {
     auto member = recovered.join(peer).value();
     const int recovering = ended_without_system_calls([&] { return member.reclaim(dead).has_value(); });
     EXPECT_TRUE(killed_by(recovering, SIGKILL)) << recovering;
+}
+
+TEST_F(signal_safety, a_pool_makes_no_system_call) {
+    const auto bytes = shm::heap_region::create(pool::required_size(shape_of_pool) + 4096).value();
+    auto shared = pool::create(bytes.region(), shape_of_pool).value();
+    auto member = shared.join(peer).value();
+    const int status = ended_without_system_calls([&] {
+        return pool::attach(bytes.region()) && use(shared, member) && shared.grow(bytes.region(), {1, 64}) &&
+               !shared.grow(bytes.region(), {1, 1 << 20});
+    });
+    EXPECT_TRUE(exited_with(status, 0)) << status;
 }
 
 TEST_F(signal_safety, attaching_to_what_is_not_ready_makes_none) {

@@ -107,9 +107,14 @@ RC_GTEST_PROP(var_slot_pool_props, no_two_slots_share_a_byte, ()) {
     std::vector<pool_class> classes;
     for (const auto size : sizes) classes.push_back({2, std::uint64_t{size} + 1});
     if (classes.size() > pool::max_slabs) classes.resize(pool::max_slabs);
-    const shm::pool_shape shape{.classes = classes, .slot_alignment = alignment, .member_count = 1};
-    auto memory = shm::memfd_region::create(pool::required_size(shape)).value();
-    auto member = pool::create(memory.region(), shape).value().join(somebody).value();
+    const std::size_t at_first = *rc::gen::inRange<std::size_t>(1, classes.size() + 1);  // the others are added
+    const shm::pool_shape whole{.classes = classes, .slot_alignment = alignment, .member_count = 1};
+    const shm::pool_shape shape{std::span{classes}.first(at_first), alignment, 1};
+    auto memory = shm::memfd_region::create(pool::required_size(whole)).value();
+    auto made = pool::create(memory.region(), shape).value();
+    for (std::size_t i = at_first; i < classes.size(); ++i)
+        RC_ASSERT(made.grow(memory.region(), classes[i]).value() == i);
+    auto member = made.join(somebody).value();
     std::vector<std::pair<const std::byte*, const std::byte*>> all;
     while (const auto taken = member.try_alloc(0)) {
         const auto data = member.data(*taken);
@@ -239,7 +244,8 @@ TEST_F(a_pool, grows_to_sixteen_slabs_and_no_further) {
     EXPECT_EQ(taken, 17U);
 }
 
-TEST_F(a_pool, is_recovered_in_every_slab) {
+/// Whose death is proven counts, and nothing else.
+TEST_F(a_pool, gives_nothing_back_for_another_ones_death) {
     auto dead = made.join(somebody).value(), heir = made.join(another).value();
     const auto small = *dead.try_alloc(1), large = *dead.try_alloc(100);
     ASSERT_TRUE(dead.mark_in_flight(large));
@@ -247,7 +253,7 @@ TEST_F(a_pool, is_recovered_in_every_slab) {
     if (child == 0) _exit(0);
     const auto proof = shm::reap(child).value().proof;
     const auto nothing = heir.reclaim(proof);
-    EXPECT_TRUE(nothing && nothing->returned == 0 && nothing->complete) << "another's death";
+    EXPECT_TRUE(nothing && nothing->returned == 0 && nothing->complete);
     EXPECT_EQ(made.slab_at(0).free_count_approx(), 1U);
     EXPECT_EQ(small.slab(), 0U);
     EXPECT_EQ(large.slab(), 1U);
@@ -321,6 +327,18 @@ TEST_F(a_pool, places_in_the_table_are_checked) {
     EXPECT_EQ(attach_with(end - 128 + 1).what, fault_kind::not_ready);  // the last bytes of the last slot
     EXPECT_EQ(attach_with(256 + 64 + 1).what, fault_kind::not_ready);   // the second line of a slab
     EXPECT_EQ(attach_with(1).what, fault_kind::not_ready);              // the pool's own header
+}
+
+TEST_F(a_pool, a_header_that_contradicts_itself_is_refused) {
+    for (const std::uint32_t members : {0U, 256U}) {
+        header.member_count.write(members);
+        expect(pool::attach(part).error(), {fault_kind::count, 255, members});
+    }
+    header.member_count.write(2);
+    for (const std::uint32_t alignment : {0U, 96U, 8192U}) {
+        header.slot_alignment.write(alignment);
+        expect(pool::attach(part).error(), {fault_kind::capacity, 4096, alignment});
+    }
 }
 
 TEST_F(a_pool, annex_is_refused_by_name) {

@@ -57,7 +57,7 @@ void expect_all_free(shm::region bytes) {
 }
 
 TEST(threads, never_share_a_slot_while_the_pool_grows) {
-    constexpr std::uint64_t rounds = 30'000;
+    constexpr std::uint64_t rounds = 20'000;
     constexpr unsigned slabs_more = 6;
     shared_bytes bytes{medium::memfd, pool::required_size(shape) + slabs_more * 2048};
     auto made = pool::create(bytes.region(), shape).value();
@@ -98,7 +98,7 @@ TEST(threads, never_share_a_slot_while_the_pool_grows) {
 
 /// One frees what the others have sent, and a handle that all of them try to free is freed once.
 TEST(threads, free_each_allocation_once) {
-    constexpr int rounds = 20'000;
+    constexpr int rounds = 4'000;
     shared_bytes bytes{medium::memfd, pool::required_size(shape)};
     const auto made = pool::create(bytes.region(), shape).value();
     std::atomic<std::uint64_t> offered{0};
@@ -135,7 +135,7 @@ TEST(threads, free_each_allocation_once) {
 
 /// Sends messages of every size through a ring; the sender makes the pool longer as it goes.
 void send_and_receive(medium kind) {
-    constexpr std::uint64_t messages = 50'000;
+    constexpr std::uint64_t messages = 16'000;
     constexpr std::uint32_t capacity = 4;
     const shared_bytes slots{kind, pool::required_size(shape) + 16384}, queue{kind, ring::required_size(capacity)};
     ASSERT_TRUE(pool::create(slots.region(), shape) && ring::create(queue.region(), capacity));
