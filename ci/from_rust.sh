@@ -23,6 +23,7 @@ fixtures() {
 #include <shm/mmap_region.hpp>
 #include <shm/spsc_ring.hpp>
 #include <shm/treiber_slab.hpp>
+#include <shm/var_slot_pool.hpp>
 using ring_type = shm::spsc_ring<std::uint64_t>;
 using raw_type = shm::spsc_ring_raw<std::uint64_t>;
 extern void* address;
@@ -49,6 +50,7 @@ extern shm::slot_meta<> slot;
 extern shm::treiber_slab_header<> slab_header;
 extern std::span<raw_slab_type::entry> entries;
 extern std::span<raw_slab_type::meta> metas;
+extern std::span<const shm::pool_class> classes;
 CPP
 }
 
