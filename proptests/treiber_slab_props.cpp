@@ -60,7 +60,7 @@ static_assert(raw_slab::max_slots == none && raw_slab::max_members == 255 && raw
 template <class Member>
 void dies(std::optional<Member>& member) {
     alignas(Member) std::array<std::byte, sizeof(Member)> grave;
-    new (grave.data()) Member{*std::move(member)};
+    new (grave.data()) Member{std::move(*member)};
     member.reset();
 }
 

@@ -179,7 +179,7 @@ public:
     void run(steady_clock::time_point until, bool with_kills, Tell tell) {
         member_.emplace(shared_.join(me_).value());
         for (std::size_t i = 0; i < rings_.size(); ++i) children_.push_back(start(i));
-        while (steady_clock::now() < until && !testing::Test::HasFatalFailure()) {
+        do {
             wait_for(1 + random_() % 500);
             settle();
             if (with_kills && sent_by_the_dead_.size() < 6) {
@@ -188,7 +188,7 @@ public:
                 if (!testing::Test::HasFatalFailure()) children_[next] = start(next);
             }
             tell();
-        }
+        } while (steady_clock::now() < until && !testing::Test::HasFatalFailure());
         (*stop_).store(1);
         for (const pid_t child : children_) expect_success(child, "a process of the circle");
         finish();
@@ -375,13 +375,17 @@ private:
         for (const ring& each : rings_) {
             auto consumer = each.claim_consumer(me_).value();
             while (const auto got = consumer.try_pop()) {
-                if (!member_->adopt(*got)) continue;  // stale: redelivered
+                if (!member_->adopt(*got)) {
+                    (*redelivered_).fetch_add(1);
+                    continue;
+                }
                 EXPECT_TRUE(whole(shared_.data(*got)));
                 EXPECT_TRUE(member_->free_allocated(*got));
             }
         }
         settle();
         EXPECT_TRUE(sent_by_the_dead_.empty());
+        EXPECT_LE(*redelivered_, kills_) << "a handle is stale that nobody had taken on: what was sent is lost";
         expect_all_free(shared_, *member_);
         std::vector<slab::member> others;
         for (std::uint32_t i = 1; i < shape.member_count; ++i) others.push_back(shared_.join({1, i}).value());
@@ -442,6 +446,7 @@ TEST(soak, four_processes_lose_no_slot_when_they_are_killed) {
     EXPECT_GT(all.kills(), 0u);
     std::printf("soak of %lld s: %s; all slots are there, each once\n", static_cast<long long>(seconds / 1s),
                 all.counts().c_str());
+    std::fflush(stdout);
 }
 
 }  // namespace
