@@ -158,6 +158,8 @@ const std::vector<golden_slab>& slabs() {
              const std::uint64_t without_it = made.inner().shared().head.load();
              other.free_allocated(given).value();
              made.inner().shared().head.store(without_it);
+             const auto members = reinterpret_cast<slab::entry*>(&made.inner().shared() + 1);
+             members[1].giving.store(slot_handle{given.index(), 2}.word());
          },
          [](const slab&, slab::member& survivor) { reclaim(survivor, {1, 1}, {0, 0}); }},
     };
