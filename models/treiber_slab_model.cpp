@@ -2,6 +2,7 @@
 // Every interleaving of small slabs. What a scenario is there for is said in its sentence, and shown by the weakenings
 // (docs/orders.md) and mistakes (models/mistakes/) that only it finds.
 #include <array>
+#include <memory>
 #include <optional>
 
 #include <scenario.hpp>
@@ -183,6 +184,8 @@ template <class A>
 struct aba_stress : first_on_top_again<A, 1> {};
 template <class A>
 struct aba_twice : first_on_top_again<A, 2> {};
+template <class A>
+struct aba_thrice : first_on_top_again<A, 3> {};
 
 template <class A>
 struct generation_increments {
@@ -352,6 +355,30 @@ struct stale_handle {
     void after() { all.all_are_free(0); }
 };
 
+/// A handle that is used by two, one of whom has its slot again at once.
+template <class A>
+struct stale_meanwhile {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "a handle that becomes stale while it is used frees nobody's slot";
+    slab_and_members<A, 2, 1> all;
+    slot_handle held;
+    std::array<bool, 2> done{};
+
+    void before() {
+        all.make();
+        held = *all.members[0]->try_alloc();
+    }
+    void thread(unsigned me) {
+        done[me] = all.members[me]->free_allocated(held).has_value();
+        if (me == 0) return;
+        if (const auto taken = all.take(1)) all.give(1, *taken);
+    }
+    void after() {
+        check(done[0] != done[1]);
+        all.all_are_free(0);
+    }
+};
+
 /// The transitions of one slot, without a slab.
 template <class A>
 struct state_transitions {
@@ -493,6 +520,24 @@ struct members_in_turn {
     }
 };
 
+/// The incarnation has two bits, and three values.
+template <class A>
+struct incarnations_wrap {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "incarnations that wrap are incarnations like others, and never nobody's";
+    static constexpr slab_widths widths{.incarnation_bits = 2, .attempts = 8};
+    slab_and_members<A, 1, 1, placed, widths> all;
+
+    void before() { all.make(0); }
+    void thread(unsigned me) {
+        const auto attached = placed<A, widths>::attach(all.shared);
+        for (int round = 0; round < 2; ++round)
+            if (const auto member = attached.join(peer(me)))
+                check(member->owner().incarnation >= 1 && member->owner().incarnation <= 3);
+    }
+    void after() { check(placed<A, widths>::attach(all.shared).join(peer(2)).has_value()); }
+};
+
 /// A member that leaves without its slot.
 template <class A>
 struct left_behind {
@@ -520,6 +565,75 @@ struct left_behind {
     }
 };
 
+/// Each tries once.
+template <class A>
+struct allocation_given_up {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "of two that try once, one gets a slot, and the other one takes none";
+    slab_and_members<A, 2, 2, placed, slab_widths{.attempts = 1}> all;
+    std::array<alloc_result, 2> got{alloc_status::contended, alloc_status::contended};
+
+    void before() { all.make(); }
+    void thread(unsigned me) { got[me] = all.take(me); }
+    void after() {
+        check(got[0].has_value() || got[1].has_value());
+        for (unsigned me = 0; me < 2; ++me) {
+            check(got[me] || got[me].status() == alloc_status::contended);
+            if (got[me]) all.give(me, *got[me]);
+        }
+        all.all_are_free(0);
+    }
+};
+
+/// Counts rounds, none of which is in vain to the engine.
+template <class A>
+struct counting : A {
+    static inline std::uint32_t rounds = 0;  // of the one thread that makes any
+    struct retry_loop {
+        retry_loop() { ++rounds; }
+        static void retry() {}
+        template <class T>
+        static void prepare(typename A::template atomic<T>& word, std::type_identity_t<T> value) {
+            word.store(value, relaxed);
+        }
+    };
+};
+
+/// A peer that changes the head, more often than anybody tries.
+template <class A>
+struct head_never_stays {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "whoever spoils them, there are no more tries than were promised";
+    static constexpr slab_widths widths{.attempts = 1, .walks = 1};
+    using layer = counting<A>;
+    slab_and_members<layer, 2, 2, placed, widths> all;
+    slot_handle held;
+
+    void before() {
+        all.make();
+        held = *all.members[0]->try_alloc();
+        all.shared.members[1].taking.store(slot_handle{1, 1}.word(), relaxed);
+    }
+    void thread(unsigned me) {
+        if (me == 1) {
+            for (std::uint64_t tag = 100; tag < 103; ++tag)
+                all.shared.header.head.store(tag << slot_handle::index_bits | 1, relaxed);
+            return;
+        }
+        layer::rounds = 0;
+        switch (choose(3)) {
+            case 0: (void)all.members[0]->try_alloc(); return check(layer::rounds <= 1);
+            case 1:
+                (void)all.members[0]->free_allocated(held);
+                return check(layer::rounds <= 1 + 1 + 1);  // the intent, the slot's word, the head
+            default:
+                (void)all.members[0]->reclaim(witness::saw(peer(1)));
+                return check(layer::rounds <= 2 + 1 + 1);  // each slot, the intent, the walk
+        }
+    }
+    void after() {}
+};
+
 template <class All>
 reclaimed reclaim_all(All& all, std::size_t who, peer_id dead) {
     const auto done = all.members[who]->reclaim(witness::saw(dead));
@@ -529,10 +643,10 @@ reclaimed reclaim_all(All& all, std::size_t who, peer_id dead) {
 
 /// A thread that is killed at any step of allocating, using and giving back, while another does the same. The killed one's
 /// thread goes on as its heir.
-template <class A, std::size_t Slots, unsigned Rounds>
+template <class A, std::size_t Slots, unsigned Rounds, slab_widths Widths = few_attempts>
 struct killed {
     static constexpr unsigned threads = 2;
-    slab_and_members<A, 3, Slots> all;
+    slab_and_members<A, 3, Slots, placed, Widths> all;
 
     void before() { all.make(); }
     void thread(unsigned me) {
@@ -549,7 +663,8 @@ struct killed {
     }
     void after() {
         check(!all.members[1]->corrupt());
-        check(reclaim_all(all, 2, peer(0)).complete);
+        const reclaimed done = reclaim_all(all, 2, peer(0));
+        check(done.complete && done.in_flight == 0 && all.shared.members[0].claim.load(relaxed) == 0);
         all.all_are_free(1);
     }
 };
@@ -560,6 +675,11 @@ struct killed_with_one_slot : killed<A, 1, 1> {
 template <class A>
 struct killed_with_two_slots : killed<A, 2, 1> {
     static constexpr const char* holds = "wherever a thread dies, its slot is free again, once, and the others go on";
+};
+
+template <class A>
+struct killed_and_list_moves : killed<A, 2, 1, slab_widths{.attempts = 8, .walks = 1}> {
+    static constexpr const char* holds = "a recovery that could not look at the list says so, and the next one goes on";
 };
 
 /// Both threads may be killed; each has an heir.
@@ -685,13 +805,16 @@ struct killed_with_a_message {
                 if (!taken) return;
                 check(all.members[0]->mark_in_flight(*taken).has_value());
                 sent.store((*taken).word(), release);
+                (void)sent.load(relaxed);  // it may die when it has sent, too
             };
             if (!survives(send)) check(reclaim_all(all, 2, peer(0)).in_flight <= 1);
         } else {
             const auto receive = [&] {
                 const auto got = slot_handle::from_word(sent.load(acquire));
                 if (got == slot_handle{}) return;
-                if (!all.members[1]->adopt(got)) return check(false);
+                check(all.contents[got.index()].read() == 1);
+                if (choose(2) == 0) return check(all.members[1]->free(got).has_value());
+                check(all.members[1]->adopt(got).has_value());
                 check(all.contents[got.index()].read() == 1);
                 check(all.members[1]->free_allocated(got).has_value());
             };
@@ -732,6 +855,47 @@ struct given_up {
     }
 };
 
+/// Each compare-exchange is tried once. What was begun is then finished by another call, or by who finds the member gone.
+template <class A>
+struct given_up_for_another {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "who gives up giving back loses nothing, whatever it does next";
+    slab_and_members<A, 3, 3, placed, slab_widths{.attempts = 1}> all;
+    slot_handle first, second;
+
+    void before() {
+        all.make();
+        first = *all.take(0);
+        second = *all.take(2);
+    }
+    static bool is_done(const result<void, free_error>& given) {
+        check(given || given.error() == free_error{slot_error::kind::contended, 1, 0});
+        return given.has_value();
+    }
+    void thread(unsigned me) {
+        if (me == 1) {
+            if (const auto taken = all.take(1)) (void)is_done(all.members[1]->free_allocated(*taken));
+        } else if (!is_done(all.members[0]->free_allocated(first))) {
+            switch (choose(4)) {
+                case 0: (void)is_done(all.members[0]->free_allocated(first)); break;
+                case 1: (void)is_done(all.members[0]->free_allocated(second)); break;
+                case 2: (void)all.members[0]->try_alloc(); break;
+                default: all.members[0].reset();
+            }
+        }
+    }
+    void after() {
+        all.members[0].reset();
+        all.members[1].reset();
+        for (std::size_t gone = 0; gone < 2; ++gone) {
+            const auto done = all.members[2]->reclaim(witness::saw(peer(gone)));
+            check(done.has_value() && done->complete && done->in_flight == 0);
+        }
+        (void)all.members[2]->free_allocated(second);  // refused if it was given back
+        all.all_are_free(2);
+    }
+};
+
 /// Likewise in a recovery, which has more than one slot to return.
 template <class A>
 struct recovery_given_up {
@@ -758,7 +922,8 @@ struct recovery_given_up {
     }
 };
 
-/// A peer that writes anything into any word, twice, so that a lie can be taken back.
+/// A peer that writes anything into any word, twice, so that a lie can be taken back. Behind the two slots there is nothing: to
+/// touch it is a failure.
 template <class A>
 struct hostile_words {
     static constexpr unsigned threads = 2;
@@ -766,37 +931,48 @@ struct hostile_words {
     using slab = treiber_slab<few_attempts, A>;
     slab_memory<slab, 4, 4> shared;
     std::array<std::optional<typename slab::member>, 2> members;
+    bool head_is_a_lie = false;
 
     void before() {
         const auto made = slab::create(shared.bytes(), {2, 8, 8, 4}).value();
         for (std::size_t i = 0; i < 2; ++i) members[i].emplace(made.join(peer(i)).value());
+        for (std::size_t beyond = 2; beyond < 4; ++beyond) std::destroy_at(&shared.slots[beyond]);
     }
     void thread(unsigned me) {
         if (me == 0) {
             const auto first = members[0]->try_alloc(), second = members[0]->try_alloc();
-            for (const auto& taken : {first, second}) {
+            for (const auto& taken : {second, first}) {
                 check(!taken || (*taken).index() < 2);
                 if (taken) (void)members[0]->free_allocated(*taken);
             }
+            const auto marked = members[0]->mark_in_flight({2, 0});
+            check(members[0]->corrupt() || marked.error() == slot_error{slot_error::kind::invalid_index, 2, 2});
             (void)members[0]->reclaim(witness::saw(peer(1)));
             check(!members[0]->corrupt() || members[0]->try_alloc().status() == alloc_status::corrupt);
             return;
         }
-        constexpr std::uint64_t values[] = {0, 1, 2, 1ULL << 24 | 2, ~0ULL};
+        constexpr std::uint64_t values[] = {0, 1, 2, 1ULL << 24 | 2, 2ULL << 24 | 1, ~0ULL};
         for (int twice = 0; twice < 2; ++twice) {
             const auto value = values[choose(std::size(values))];
-            switch (choose(5)) {
-                case 0: shared.header.head.store(value, relaxed); break;
+            switch (choose(8)) {
+                case 0:
+                    head_is_a_lie = true;
+                    shared.header.head.store(value, relaxed);
+                    break;
                 case 1: shared.slots[0].word.store(value, relaxed); break;
-                case 2: shared.slots[0].next.store(static_cast<std::uint32_t>(value), relaxed); break;
-                case 3: shared.members[1].taking.store(value, relaxed); break;
+                case 2: shared.slots[0].next.store(static_cast<std::uint32_t>(value % 4), relaxed); break;
+                case 3: shared.slots[0].next_chain.store(static_cast<std::uint32_t>(value), relaxed); break;
+                case 4: shared.members[1].claim.store(value, relaxed); break;
+                case 5: shared.members[1].incarnation.store(static_cast<std::uint32_t>(value), relaxed); break;
+                case 6: shared.members[1].taking.store(value, relaxed); break;
                 default: shared.members[1].giving.store(value, relaxed); break;
             }
         }
     }
     void after() {
-        for (std::size_t beyond = 2; beyond < 4; ++beyond)
-            check(shared.slots[beyond].word.load(relaxed) == 0 && shared.slots[beyond].next.load(relaxed) == 0);
+        for (std::size_t beyond = 2; beyond < 4; ++beyond) std::construct_at(&shared.slots[beyond]);
+        const std::uint32_t top = slot_handle::from_word(shared.header.head.load(relaxed)).index();
+        check(head_is_a_lie || top < 2 || top == slot_handle{~0U, 0}.index());
     }
 };
 
@@ -816,23 +992,30 @@ const bool added = [] {
     add<raw_mark_in_flight_race>("treiber_slab", "treiber_slab_raw_mark_in_flight_race");
     add<three_alloc_free>("treiber_slab", "treiber_slab_three_threads");
     add<aba_twice>("treiber_slab", "treiber_slab_aba_twice");
+    add<aba_thrice>("treiber_slab", "treiber_slab_aba_thrice");
     add<generation_wraps>("treiber_slab", "treiber_slab_generation_wraps");
     add<free_against_mark>("treiber_slab", "treiber_slab_free_against_mark");
     add<stale_handle>("treiber_slab", "treiber_slab_stale_handle");
+    add<stale_meanwhile>("treiber_slab", "treiber_slab_stale_meanwhile");
     add<attach_while_created>("treiber_slab", "treiber_slab_attach_while_created");
     add<created_twice>("treiber_slab", "treiber_slab_created_twice");
     add<members_in_turn>("treiber_slab", "treiber_slab_members_in_turn");
+    add<incarnations_wrap>("treiber_slab", "treiber_slab_incarnations_wrap");
     add<left_behind>("treiber_slab", "treiber_slab_left_behind");
+    add<allocation_given_up>("treiber_slab", "treiber_slab_allocation_given_up");
     add<killed_with_one_slot>("treiber_slab", "treiber_slab_killed_with_one_slot");
     add<killed_with_two_slots>("treiber_slab", "treiber_slab_killed_with_two_slots");
+    add<killed_and_list_moves>("treiber_slab", "treiber_slab_killed_and_list_moves");
     add<both_killed>("treiber_slab", "treiber_slab_both_killed");
     add<recoverer_killed>("treiber_slab", "treiber_slab_recoverer_killed");
     add<recovered_by_two>("treiber_slab", "treiber_slab_recovered_by_two");
     add<entry_given_out_again>("treiber_slab", "treiber_slab_entry_given_out_again");
     add<killed_with_a_message>("treiber_slab", "treiber_slab_killed_with_a_message");
     add<given_up>("treiber_slab", "treiber_slab_given_up");
+    add<given_up_for_another>("treiber_slab", "treiber_slab_given_up_for_another");
     add<recovery_given_up>("treiber_slab", "treiber_slab_recovery_given_up");
     add<hostile_words>("treiber_slab", "treiber_slab_hostile_words");
+    add<head_never_stays>("treiber_slab", "treiber_slab_head_never_stays");
     return true;
 }();
 

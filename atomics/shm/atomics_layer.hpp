@@ -20,7 +20,7 @@ using deadline = std::chrono::steady_clock::time_point;
 /// await        returns the first value that satisfies the predicate; the only way core/ waits for another thread
 /// await_until  the same, or nothing once the deadline has passed
 /// retry_loop   made where a loop begins that tries until its compare-exchange succeeds; its `retry` says that a round had
-///              failed without any effect. `prepare` is a relaxed store that is none: what it stores counts once this
+///              failed without any effect and that another follows: who gives up instead does not call it. `prepare` is a relaxed store that is none: what it stores counts once this
 ///              round has succeeded, or the thread has died, and the next round stores it anew
 /// pause        in a loop that polls somebody else's progress; for models and tests, never in core/
 template <class Layer>

@@ -18,6 +18,7 @@ struct slab_widths {
     unsigned tag_bits = 40;                                   ///< of the head
     unsigned incarnation_bits = 14;                           ///< of a member
     std::uint32_t attempts = std::uint32_t{1} << 16;  ///< of a compare-exchange in a row, before it is `contended`
+    std::uint32_t walks = 16;                         ///< of the list in a row, before it is said never to hold still
 };
 
 /// Who owns a slot: an entry of the slab's table of members, and the incarnation that tells its holder from those who had

@@ -38,7 +38,7 @@ struct reclaimed {
 /// Promise    a slot belongs to one allocation at a time. Who allocates a slot sees all that was done in it before it was
 ///            given back. A handle of an earlier allocation is refused. Slots come last in, first out
 /// Progress   lock-free: somebody's call succeeds; `contended` after Widths.attempts tries in a row. reclaim needs the list to
-///            hold still for a walk of it, at most twice for each entry; after 16 walks it says that it is not complete
+///            hold still for a walk of it, at most twice for each entry; after Widths.walks it says that it is not complete
 /// Callers    each member is used by one thread at a time; anyone may join, at any time
 /// Shape      treiber_slab_header (128 bytes), the members (64 bytes each), the slots' slot_meta (16 bytes each)
 /// Edges      [ready]     state, from create to attach:            the header, the table and the list are whole
@@ -66,6 +66,7 @@ class treiber_slab_raw {
     using enum std::memory_order;
     static_assert(Widths.generation_bits >= 2 && Widths.generation_bits <= slot_handle::generation_bits);
     static_assert(Widths.tag_bits <= 40 && Widths.incarnation_bits >= 1 && Widths.incarnation_bits <= 14);
+    static_assert(Widths.attempts >= 1 && Widths.walks >= 1);
 
 public:
     using header = treiber_slab_header<Atomics>;  ///< what lies in front
@@ -364,8 +365,6 @@ public:
 
 private:
     friend class treiber_slab_raw;
-    static constexpr unsigned walks = 16;  // of the list in a row, before it is said never to hold still
-
     enum class whereabouts : std::uint8_t { on_the_list, off_the_list, unknown };
 
     member(const treiber_slab_raw& slab, std::uint8_t place, role<Atomics> claimed, peer_id peer) noexcept
@@ -488,7 +487,7 @@ private:
 
     /// Walks the list, until it has held still meanwhile.
     [[nodiscard]] whereabouts look_for(std::uint32_t index) noexcept {
-        for (unsigned tries = 0; tries < walks; ++tries) {
+        for (std::uint32_t tries = 0; tries < Widths.walks; ++tries) {
             typename Atomics::retry_loop round;
             std::uint64_t head = slab_.shared_->head.load(acquire);  // [recycle]
             std::uint32_t at = index_of(head);
@@ -503,7 +502,7 @@ private:
                 nonsense(at);  // out of range, or a circle
                 return whereabouts::unknown;
             }
-            if (tries + 1 < walks) round.retry();
+            if (tries + 1 < Widths.walks) round.retry();
         }
         return whereabouts::unknown;
     }

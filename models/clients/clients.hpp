@@ -299,6 +299,14 @@ private:
             ++report_.linearizable;
             return;
         }
+        if constexpr (requires { typename Reference::part; }) {
+            const auto part = unexplained_part(run.start, seen_);
+            if (!part)
+                ++report_.late;
+            else
+                why_ = "no order of the calls explains what was told of " + run.start.part_name(*part);
+            return;
+        }
         const unsigned victim = misled(run.start, seen_, static_cast<unsigned>(run.threads.size()));
         if (victim == alone)
             ++report_.late;

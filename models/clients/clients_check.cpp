@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <random>
 #include <spsc_ring_reference.hpp>
+#include <treiber_slab_reference.hpp>
 
 #include <shm/explore_atomics.hpp>
 
@@ -62,6 +63,31 @@ TEST(judge, refusals_may_be_late) {
                             {1, pop, {}, 0b1001}};
     EXPECT_FALSE(linearizable(empty_ring, late));
     EXPECT_EQ(misled_in(late), alone);
+}
+
+/// A slab of one slot, which is allocated when the threads begin. Given back, it is stale at once and on the list a moment
+/// later; in between there is no slot to be had.
+TEST(judge, a_call_may_take_place_part_by_part) {
+    constexpr slot_handle first{0, 1}, second{0, 2};
+    constexpr slab_call take{slab_call::try_alloc, 1}, give{slab_call::free_allocated, 1, false, 0, 1};
+    constexpr auto stale = static_cast<std::uint64_t>(slot_error::kind::generation_mismatch);
+    const answer refused{static_cast<std::uint64_t>(alloc_status::would_block), 0}, given{first.word()};
+    const slab_reference one{1, 2};
+    const operation<slab_call> begin{alone, {slab_call::try_alloc}, {0, first.word()}};
+
+    history<slab_call> half{
+        begin, {0, give, given, 0b1}, {1, give, {first.word(), stale, 1, 2}, 0b1}, {1, take, refused, 0b101}};
+    EXPECT_FALSE(linearizable(one, half));
+    EXPECT_EQ(unexplained_part(one, half), std::nullopt);
+    half.back().after |= 0b10;
+    EXPECT_EQ(unexplained_part(one, half), 1U) << "is known to be back, and was lost";
+
+    const answer again{0, second.word()};
+    EXPECT_EQ(unexplained_part(one, {begin, {0, give, given, 0b1}, {1, take, again, 0b1}}), std::nullopt);
+    EXPECT_EQ(unexplained_part(one, {begin, {0, give, given, 0b1}, {1, give, given, 0b1}}), 0U) << "given back twice";
+    EXPECT_EQ(unexplained_part(one, {begin, {0, give, given, 0b1}, {0, take, again, 0b11}, {1, take, again, 0b1}}), 0U)
+        << "had by two";
+    EXPECT_EQ(unexplained_part(one, {begin, {1, take, again, 0b1}}), 0U) << "not given back";
 }
 
 TEST(judge, each_thread_has_an_order_of_its_own_and_not_more) {
@@ -295,8 +321,7 @@ public:
         });
         std::printf(
             "%s: %llu clients of seed %llu, %llu calls, %llu executions, %.1f s; histories: %llu linearizable, %llu "
-            "with an "
-            "order for each thread\n",
+            "with an order for each thread, or each part\n",
             found.family.c_str(), static_cast<unsigned long long>(found.programs),
             static_cast<unsigned long long>(found.seed), static_cast<unsigned long long>(found.calls),
             static_cast<unsigned long long>(found.executions), found.seconds,

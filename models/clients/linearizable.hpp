@@ -4,6 +4,7 @@
 // Verifying Concurrent Objects", 1993), with a memory of what has been tried (Lowe, "Testing for Linearizability", 2017).
 #include <bit>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -60,7 +61,8 @@ private:
         if (next.thread == alone) return perform(next.made, now) == next.told;
         if constexpr (requires { now.may_see(next.made, next.told); })
             if ((insiders_ & bit(next.thread)) == 0) return now.may_see(next.made, next.told);
-        return now.may_tell(next.made, next.told);
+        if constexpr (requires { now.may_tell(next.made, next.told); }) return now.may_tell(next.made, next.told);
+        return perform(next.made, now) == next.told;
     }
 
     const history<typename Reference::call>& judged_;
@@ -81,6 +83,27 @@ template <class Reference>
     for (unsigned t = 0; t < threads; ++t)
         if (!order_search<Reference>{judged, bit(t)}.finds_one_from(start)) return t;
     return alone;
+}
+
+/// For a primitive of several words, whose calls may take place word by word: a part of it whose answers no order explains.
+/// Each part may have an order of its own, but in it every call is one that nobody sees half done, and no answer is late.
+template <class Reference>
+[[nodiscard]] std::optional<std::size_t> unexplained_part(const Reference& start,
+                                                          const history<typename Reference::call>& judged) {
+    for (std::size_t part = 0; part < start.part_count(); ++part) {
+        history<typename Reference::part::call> on_it;
+        std::vector<std::size_t> was;  // which operation of `judged`
+        for (std::size_t i = 0; i < judged.size(); ++i)
+            if (const auto call = start.on_part(part, judged[i].made, judged[i].told)) {
+                on_it.push_back({judged[i].thread, call->first, call->second});
+                was.push_back(i);
+            }
+        for (std::size_t later = 0; later < was.size(); ++later)
+            for (std::size_t other = 0; other < was.size(); ++other)
+                if ((judged[was[later]].after & bit(was[other])) != 0) on_it[later].after |= bit(other);
+        if (!linearizable(start.at(part), on_it)) return part;
+    }
+    return std::nullopt;
 }
 
 }  // namespace shm::model
