@@ -38,8 +38,9 @@ public:
     using value_type = T;  ///< what a slot holds
 
 private:
-    friend typename bip_buffer::placed_stream;
-    explicit bip_buffer(typename bip_buffer::placed_stream made) noexcept : bip_buffer::placed_stream{made} {}
+    using stream = placed_stream<bip_buffer, bip_buffer_raw<T, Position, Atomics>, Atomics>;
+    friend stream;
+    explicit bip_buffer(stream made) noexcept : stream{made} {}
 };
 
 }  // namespace v1

@@ -31,8 +31,9 @@ public:
     using value_type = T;  ///< an item
 
 private:
-    friend typename spsc_ring::placed_stream;
-    explicit spsc_ring(typename spsc_ring::placed_stream made) noexcept : spsc_ring::placed_stream{made} {}
+    using stream = placed_stream<spsc_ring, spsc_ring_raw<T, Position, Atomics>, Atomics>;
+    friend stream;
+    explicit spsc_ring(stream made) noexcept : stream{made} {}
 };
 
 }  // namespace v1

@@ -43,13 +43,9 @@ struct pool_shape {
 ///     }
 ///
 /// It grows within its region, when that has become longer at the same address (mmap_region, with max_size_bytes):
-///
-///     file.resize(pool.grown_size(more)).value();
-///     pool.grow(file.region(), more).value();  // elsewhere: file.check_and_remap(), then member.extend(file.region())
-///
-/// or by an annex, a region of its own (memfd_region, which is sealed):
-///
-///     pool.add_annex(memory.region(), more).value();  // elsewhere: member.attach_annex(memory.region())
+/// `pool.grow(file.region(), more)` after `file.resize(pool.grown_size(more))`; elsewhere `file.check_and_remap()`, then
+/// `member.extend(file.region())`. Or by an annex, a region of its own (memfd_region, which is sealed):
+/// `pool.add_annex(memory.region(), more)`; elsewhere `member.attach_annex(memory.region())`.
 ///
 /// Promise    that of treiber_slab, for each slot. try_alloc takes a slot of the smallest size that fits and is free. A slab
 ///            that is added is seen whole, or not at all
