@@ -340,8 +340,12 @@ public:
         const source written = open_source(partial_);
         std::vector<std::byte> some(std::size_t{1} << 20);
         hasher hash{true};
-        for (std::uint64_t done = 0; const std::size_t count = read_at(written, done, some); done += count)
+        std::uint64_t done = 0;
+        std::size_t count = 0;
+        while ((count = read_at(written, done, some)) > 0) {
             hash.add(bytes{some}.first(count));
+            done += count;
+        }
         return hash.finish();
     }
     void discard() { unlink(partial_.c_str()); }

@@ -19,6 +19,9 @@ struct slab_memory {
     alignas(cache_line_bytes) std::array<std::byte, Slots * Lines * cache_line_bytes> data;
 
     explicit slab_memory(const std::string& whose = "") {
+        const auto element = [&](const char* what, std::size_t i) {
+            return whose + what + "[" + std::to_string(i) + "]";
+        };
         name(&header.head, whose + "head");
         name(&header.magic, whose + "magic");
         name(&header.layout_hash, whose + "layout_hash");
@@ -30,16 +33,14 @@ struct slab_memory {
         name(&header.state, whose + "state");
         name(&header.reported_corrupt, whose + "reported_corrupt");
         for (std::size_t i = 0; i < Members; ++i) {
-            const std::string of = "[" + std::to_string(i) + "]";
-            name(&members[i].claim, whose + "claim" + of);
-            name(&members[i].taking, whose + "taking" + of);
-            name(&members[i].giving, whose + "giving" + of);
-            name(&members[i].incarnation, whose + "incarnation" + of);
+            name(&members[i].claim, element("claim", i));
+            name(&members[i].taking, element("taking", i));
+            name(&members[i].giving, element("giving", i));
+            name(&members[i].incarnation, element("incarnation", i));
         }
         for (std::size_t i = 0; i < Slots; ++i) {
-            const std::string of = "[" + std::to_string(i) + "]";
-            name(&slots[i].word, whose + "word" + of);
-            name(&slots[i].next, whose + "next" + of);
+            name(&slots[i].word, element("word", i));
+            name(&slots[i].next, element("next", i));
         }
     }
     region bytes() { return {this, sizeof *this}; }

@@ -138,7 +138,7 @@ byte_image stored_annex() {
 
 TEST(golden_pools, are_attached_to_and_used) {
     const auto bytes = placed(stored_pool()), annex = placed(stored_annex());
-    for (const std::size_t claim : {256 + 128, 640 + 128, 1024 + 128})  // nobody is left who holds an entry
+    for (const std::size_t claim : {256U + 128, 640U + 128, 1024U + 128})  // nobody is left who holds an entry
         *bytes->region().get<std::uint64_t>(claim).value() = 0;
     *annex->region().get<std::uint64_t>(64 + 128).value() = 0;
     {

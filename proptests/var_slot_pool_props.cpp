@@ -130,8 +130,7 @@ RC_GTEST_PROP(var_slot_pool_props, no_two_slots_share_a_byte, ()) {
 }
 
 /// A pool of two classes in zeroed bytes with room to spare.
-class a_pool : public testing::Test {
-protected:
+struct a_pool : testing::Test {
     static constexpr shm::pool_shape shape{two_classes, 64, 2};
     shm::heap_region bytes = shm::heap_region::create(pool::required_size(shape) + 4096).value();
     shm::region whole = bytes.region();
