@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -11,6 +12,7 @@
 
 #include <shm/peer_id.hpp>
 #include <shm/result.hpp>
+#include <shm/system_call.hpp>
 
 namespace {
 
@@ -18,7 +20,7 @@ using shm::fault;
 using shm::fault_kind;
 using shm::peer_id;
 
-constexpr auto last_kind = static_cast<unsigned>(fault_kind::not_dead);
+constexpr auto last_kind = static_cast<unsigned>(fault_kind::wrong_process);
 
 struct told {
     fault refused;
@@ -27,6 +29,8 @@ struct told {
 
 const std::uint64_t peer_12 = peer_id{12, 345}.word();
 const std::uint64_t peer_5 = peer_id{5, 1}.word();
+
+constexpr shm::descriptor_shape bell{S_IFSOCK, AF_UNIX, SOCK_SEQPACKET, true};
 
 const told every_kind[] = {
     {{fault_kind::misaligned, 64, 8}, "address: expected a multiple of 64 bytes, found one that is 8 more"},
@@ -80,6 +84,20 @@ const told every_kind[] = {
      "producer role: expected the dead peer 5 (incarnation 1), found nobody"},
     {{fault_kind::not_dead, peer_5, peer_5},
      "process: expected the end of peer 5 (incarnation 1), found peer 5 (incarnation 1) alive"},
+    {{fault_kind::wrong_process, 12, 34, "doorbell"}, "doorbell: expected process 12, found process 34"},
+    {{fault_kind::socket_kind, bell.word(), shm::descriptor_shape{S_IFIFO}.word()},
+     "descriptor: expected a connected Unix socket, SOCK_SEQPACKET, found a FIFO"},
+    {{fault_kind::socket_kind, bell.word(), shm::descriptor_shape{S_IFSOCK, AF_UNIX, SOCK_DGRAM, true}.word()},
+     "descriptor: expected a connected Unix socket, SOCK_SEQPACKET, found a connected Unix socket, SOCK_DGRAM"},
+    {{fault_kind::socket_kind, bell.word(), shm::descriptor_shape{S_IFSOCK, AF_INET, SOCK_STREAM, false}.word()},
+     "descriptor: expected a connected Unix socket, SOCK_SEQPACKET, found an unconnected socket of family 2, "
+     "SOCK_STREAM"},
+    {{fault_kind::socket_kind, bell.word(), shm::descriptor_shape{S_IFSOCK, AF_UNIX, 99, false}.word()},
+     "descriptor: expected a connected Unix socket, SOCK_SEQPACKET, found an unconnected Unix socket, type 99"},
+    {{fault_kind::argument, 9, 1 << 8 | 'x', "--doorbell-fd"},
+     "--doorbell-fd: expected a number from 0 to 9, found 'x' at character 1"},
+    {{fault_kind::argument, 9, 2 << 8 | '#'}, "argument: expected a number from 0 to 9, found byte 35 at character 2"},
+    {{fault_kind::argument, 9, 1 << 8}, "argument: expected a number from 0 to 9, found the end at character 1"},
 };
 
 TEST(fault, every_kind_has_a_sentence_with_both_values) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+#include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +14,7 @@
 
 #include <shm/fault.hpp>
 #include <shm/peer_id.hpp>
+#include <shm/system_call.hpp>
 
 namespace shm {
 inline namespace v1 {
@@ -66,6 +69,26 @@ std::string seals(std::uint64_t mask) {
     return text.empty() ? "none" : text;
 }
 
+std::string descriptor_kind(std::uint64_t word) {
+    const auto kind = descriptor_shape::from_word(word);
+    if (kind.file_type != S_IFSOCK) return file_type(kind.file_type);
+    const std::string family = kind.family == AF_UNIX ? "Unix socket" : "socket of family " + number(kind.family);
+    const std::string type = kind.type == SOCK_SEQPACKET ? "SOCK_SEQPACKET"
+                             : kind.type == SOCK_STREAM  ? "SOCK_STREAM"
+                             : kind.type == SOCK_DGRAM   ? "SOCK_DGRAM"
+                                                         : "type " + number(kind.type);
+    return (kind.connected ? "a connected " : "an unconnected ") + family + ", " + type;
+}
+
+/// Where an argument stops being a number, and by which byte.
+std::string character(std::uint64_t word) {
+    const auto byte = static_cast<unsigned char>(word);
+    const std::string where = " at character " + number(word >> 8);
+    if (byte == 0) return "the end" + where;
+    if (std::isalnum(byte) != 0) return std::string{"'"} + static_cast<char>(byte) + "'" + where;
+    return "byte " + number(byte) + where;
+}
+
 // The name, ENOMEM, comes from a C library that has it. A template, because only there may a function be missing.
 template <class Number>
 std::string error_name(Number error) {
@@ -110,6 +133,8 @@ wording wording_of(const fault& refused) {
         case fault_kind::file_size_limit: return {"file size limit (RLIMIT_FSIZE)", "at least # bytes", "#"};
         case fault_kind::seals: return {"seals", "#", "#", seals};
         case fault_kind::huge_pages: return {"huge pages", "# bytes", "#", number, system_error};
+        case fault_kind::socket_kind: return {"descriptor", "#", "#", descriptor_kind};
+        case fault_kind::argument: return {"argument", "a number from 0 to #", "#", number, character};
         case fault_kind::system_call: return {"system call", "success", "#", number, system_error};
         case fault_kind::not_ready:
         case fault_kind::already_created: return {"init state", "#", "#", init_state};
@@ -126,6 +151,7 @@ wording wording_of(const fault& refused) {
         case fault_kind::peer_id: return {"peer", "an id of at least #", "#"};
         case fault_kind::busy: return {"role", "#", "#", peer};
         case fault_kind::not_holder: return {"role", "the dead #", "#", peer};
+        case fault_kind::wrong_process: return {"user", "process #", "process #"};
         case fault_kind::not_dead: return {"process", "the end of #", "# alive", peer};
     }
     return {"fault of unknown kind", "#", "#"};

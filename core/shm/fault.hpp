@@ -24,6 +24,8 @@ enum class fault_kind : std::uint8_t {
     file_size_limit,     ///< RLIMIT_FSIZE is below the size asked for
     seals,               ///< the descriptor's seals do not protect the mapping
     huge_pages,          ///< huge pages were required and there are none
+    socket_kind,         ///< the descriptor is no socket of the kind needed
+    argument,            ///< a command-line argument that does not say what it should
     system_call,         ///< anything else the kernel refused; `found` is its errno
     // what lies in a region
     not_ready,          ///< its creator has not finished (or died)
@@ -39,10 +41,11 @@ enum class fault_kind : std::uint8_t {
     slab_number,        ///< these bytes are another slab of the pool
     contended,          ///< somebody else was faster; to be tried again
     // peers
-    peer_id,     ///< no valid identity
-    busy,        ///< another peer holds the role
-    not_holder,  ///< the dead peer does not hold the role
-    not_dead,    ///< the kernel says that this process lives
+    peer_id,        ///< no valid identity
+    busy,           ///< another peer holds the role
+    not_holder,     ///< the dead peer does not hold the role
+    not_dead,       ///< the kernel says that this process lives
+    wrong_process,  ///< it belongs to another process: a forked child has a mere copy
 };
 
 /// What was refused, and both values. `subject` names the system call or the role where the kind alone does not.

@@ -8,7 +8,6 @@
 #include <cassert>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -65,15 +64,6 @@ result<std::uint32_t> incarnation_of(pid_t pid) noexcept {
     if (std::from_chars(start_time.data(), start_time.data() + start_time.size(), ticks).ec != std::errc{})
         return fault{fault_kind::system_call, 0, EBADMSG, stat_file};
     return static_cast<std::uint32_t>(ticks);
-}
-
-/// What is left until the deadline, as ppoll wants it: nothing if it has passed. Compared first, because the difference
-/// to a deadline far in the past would overflow.
-timespec remaining(deadline until) noexcept {
-    using namespace std::chrono;
-    const auto now = steady_clock::now();
-    const nanoseconds left = until > now ? nanoseconds{until - now} : 0ns;
-    return {static_cast<time_t>(left / 1s), static_cast<long>((left % 1s).count())};
 }
 
 }  // namespace

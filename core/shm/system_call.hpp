@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
+#include <shm/atomics_layer.hpp>
 #include <shm/fault.hpp>
 #include <shm/region.hpp>
 #include <shm/result.hpp>
@@ -34,6 +36,32 @@ inline fault refused(const char* call, int error = errno) noexcept {
     const bool denied = error == EACCES || error == EPERM;
     return {denied ? fault_kind::access_denied : fault_kind::system_call, 0, static_cast<std::uint64_t>(error), call};
 }
+
+/// What is left until the deadline, as ppoll wants it: nothing if it has passed. Compared first, because the difference
+/// to a deadline far in the past would overflow.
+inline timespec remaining(deadline until) noexcept {
+    using namespace std::chrono;
+    const auto now = steady_clock::now();
+    const nanoseconds left = until > now ? nanoseconds{until - now} : 0ns;
+    return {static_cast<time_t>(left / 1s), static_cast<long>((left % 1s).count())};
+}
+
+/// What a descriptor is of, in a word: the values of a fault of `socket_kind`.
+struct descriptor_shape {
+    std::uint32_t file_type = 0;  // S_IFSOCK; the rest only then
+    std::uint16_t family = 0;
+    std::uint8_t type = 0;
+    bool connected = false;
+
+    [[nodiscard]] constexpr std::uint64_t word() const noexcept {
+        return std::uint64_t{file_type} | std::uint64_t{family} << 32 | std::uint64_t{type} << 48 |
+               std::uint64_t{connected} << 56;
+    }
+    [[nodiscard]] static constexpr descriptor_shape from_word(std::uint64_t word) noexcept {
+        return {static_cast<std::uint32_t>(word), static_cast<std::uint16_t>(word >> 32),
+                static_cast<std::uint8_t>(word >> 48), (word >> 56) != 0};
+    }
+};
 
 /// How long a mapping of the whole file is. A 64-bit process may have made more than a 32-bit one can map.
 inline result<std::size_t> size_of(const struct stat& file) noexcept {
