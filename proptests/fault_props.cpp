@@ -20,7 +20,7 @@ using shm::fault;
 using shm::fault_kind;
 using shm::peer_id;
 
-constexpr auto last_kind = static_cast<unsigned>(fault_kind::wrong_process);
+constexpr auto last_kind = static_cast<unsigned>(fault_kind::pid_namespace);
 
 struct told {
     fault refused;
@@ -98,6 +98,12 @@ const told every_kind[] = {
      "--doorbell-fd: expected a number from 0 to 9, found 'x' at character 1"},
     {{fault_kind::argument, 9, 2 << 8 | '#'}, "argument: expected a number from 0 to 9, found byte 35 at character 2"},
     {{fault_kind::argument, 9, 1 << 8}, "argument: expected a number from 0 to 9, found the end at character 1"},
+    {{fault_kind::no_block, 0, 3}, "block: expected one of that name, found none among 3"},
+    {{fault_kind::block_kind, 0x31676e6972737073, 7}, "kind of block: expected spsring1, found 0x0000000000000007"},
+    {{fault_kind::block_name, 47, 0}, "length of a block's name: expected 1 to 47 characters, then zeros, found 0"},
+    {{fault_kind::block_twice, 0, 2}, "name of a block: expected none that block 0 has, found it again at block 2"},
+    {{fault_kind::overlap, 256, 192}, "offset of a block: expected at least 256, where the one before ends, found 192"},
+    {{fault_kind::pid_namespace, 4026531836, 4026532500}, "pid namespace: expected 4026531836, found 4026532500"},
 };
 
 TEST(fault, every_kind_has_a_sentence_with_both_values) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -95,6 +96,11 @@ public:
         /// Whether it was granted. A grant of no slots is one.
         explicit operator bool() const noexcept { return result == grant_result::granted; }
     };
+
+    /// What `create` refuses of a capacity.
+    [[nodiscard]] static constexpr std::optional<fault> wrong(std::size_t capacity) noexcept {
+        return description().wrong(capacity);
+    }
 
     class producer;
     class consumer;

@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
@@ -26,6 +27,16 @@ std::string hex(std::uint64_t value) {
     std::ostringstream text;
     text << "0x" << std::hex << std::setw(16) << std::setfill('0') << value;
     return text.str();
+}
+
+/// A magic is eight letters and digits, or else a number.
+std::string magic_text(std::uint64_t value) {
+    std::string text(sizeof value, '\0');
+    std::memcpy(text.data(), &value, sizeof value);
+    const auto is_text = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    };
+    return std::all_of(text.begin(), text.end(), is_text) ? text : hex(value);
 }
 
 std::string mode(std::uint64_t value) {
@@ -148,11 +159,17 @@ wording wording_of(const fault& refused) {
         case fault_kind::positions: return {"positions", "at most # apart", "#"};
         case fault_kind::slab_number: return {"slab number", "#", "#"};
         case fault_kind::contended: return {"bytes in use", "#", "#"};
+        case fault_kind::no_block: return {"block", "one of that name", "none among #"};
+        case fault_kind::block_kind: return {"kind of block", "#", "#", magic_text};
+        case fault_kind::block_name: return {"length of a block's name", "1 to # characters, then zeros", "#"};
+        case fault_kind::block_twice: return {"name of a block", "none that block # has", "it again at block #"};
+        case fault_kind::overlap: return {"offset of a block", "at least #, where the one before ends", "#"};
         case fault_kind::peer_id: return {"peer", "an id of at least #", "#"};
         case fault_kind::busy: return {"role", "#", "#", peer};
         case fault_kind::not_holder: return {"role", "the dead #", "#", peer};
         case fault_kind::wrong_process: return {"user", "process #", "process #"};
         case fault_kind::not_dead: return {"process", "the end of #", "# alive", peer};
+        case fault_kind::pid_namespace: return {"pid namespace", "#", "#"};
     }
     return {"fault of unknown kind", "#", "#"};
 }

@@ -40,12 +40,19 @@ enum class fault_kind : std::uint8_t {
     positions,          ///< the two positions are further apart than the capacity
     slab_number,        ///< these bytes are another slab of the pool
     contended,          ///< somebody else was faster; to be tried again
+    // what lies in a segment
+    no_block,     ///< no block of that name
+    block_kind,   ///< the block of that name is something else
+    block_name,   ///< no text of 1 to 47 characters, padded with zeros
+    block_twice,  ///< two blocks of one name
+    overlap,      ///< a block begins before the one in front of it ends
     // peers
     peer_id,        ///< no valid identity
     busy,           ///< another peer holds the role
     not_holder,     ///< the dead peer does not hold the role
     not_dead,       ///< the kernel says that this process lives
     wrong_process,  ///< it belongs to another process: a forked child has a mere copy
+    pid_namespace,  ///< the ids of the peers there are pids of another namespace
 };
 
 /// What was refused, and both values. `subject` names the system call or the role where the kind alone does not.

@@ -41,16 +41,22 @@ struct header_description {
         return hash;
     }
 
+    /// What `create` refuses, whatever the header.
+    [[nodiscard]] constexpr std::optional<fault> wrong(std::size_t slots) const noexcept {
+        if (!std::has_single_bit(slots) || slots > max_capacity)
+            return fault{fault_kind::capacity, max_capacity, slots};
+        if (element_size > std::numeric_limits<std::uint32_t>::max())
+            return fault{fault_kind::element_size, std::numeric_limits<std::uint32_t>::max(), element_size};
+        return std::nullopt;
+    }
+
     /// Describes `slots` slots in the header, whose bytes must be zero, with both positions at `first_position`. Returns
     /// the capacity.
     template <atomics_layer Atomics, class Header, class Position>
     [[nodiscard]] result<std::uint32_t> create(Header& shared, std::size_t slots,
                                                Position first_position) const noexcept {
         using enum std::memory_order;
-        if (!std::has_single_bit(slots) || slots > max_capacity)
-            return fault{fault_kind::capacity, max_capacity, slots};
-        if (element_size > std::numeric_limits<std::uint32_t>::max())
-            return fault{fault_kind::element_size, std::numeric_limits<std::uint32_t>::max(), element_size};
+        if (const auto refused = wrong(slots)) return *refused;
         std::uint32_t state = Header::state_none;
         if (!shared.state.compare_exchange_strong(state, Header::state_initialising, relaxed,  // nothing to see yet
                                                   relaxed))                                    // refused all the same

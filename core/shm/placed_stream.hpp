@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -56,6 +57,11 @@ public:
 
     /// In slots.
     static constexpr std::uint32_t max_capacity = Raw::max_capacity;
+
+    /// What `create` refuses of a capacity, whatever the region.
+    [[nodiscard]] static constexpr std::optional<fault> wrong(std::size_t capacity) noexcept {
+        return Raw::wrong(capacity);
+    }
 
     /// The bytes that `capacity` slots need; the largest number there is when no region could hold it.
     [[nodiscard]] static constexpr std::size_t required_size(std::size_t capacity) noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +74,13 @@ result<peer_id> this_process() noexcept {
     const auto incarnation = incarnation_of(pid);
     if (!incarnation) return incarnation.error();
     return peer_id{static_cast<std::uint32_t>(pid), *incarnation};
+}
+
+result<std::uint64_t> this_pid_namespace() noexcept {
+    constexpr const char* name = "/proc/self/ns/pid";
+    struct stat found{};
+    if (::stat(name, &found) != 0) return refused(name);
+    return found.st_ino;
 }
 
 result<child_exit> reap(pid_t child) noexcept {

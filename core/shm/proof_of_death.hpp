@@ -2,6 +2,8 @@
 #pragma once
 #include <sys/types.h>
 
+#include <cstdint>
+
 #include <shm/atomics_layer.hpp>
 #include <shm/peer_id.hpp>
 #include <shm/result.hpp>
@@ -14,6 +16,10 @@ inline namespace v1 {
 /// boot, so that a process that gets the same pid later is another peer. Peers must share one pid namespace.
 /// Refuses `system_call` or `access_denied` when /proc cannot be read.
 [[nodiscard]] result<peer_id> this_process() noexcept;
+
+/// The calling process's pid namespace, as a number that no other one has as long as this one lasts: only where it is the
+/// same do two processes mean the same by a pid. Refuses as this_process().
+[[nodiscard]] result<std::uint64_t> this_pid_namespace() noexcept;
 
 /// Who vouches for a death: the kernel in proof_of_death.cpp; in a model, the scenario that stages it. A program that
 /// specialises it otherwise forges proofs: it can, but not by accident.

@@ -81,6 +81,11 @@ public:
             {header::current_version, sizeof(T), alignof(T), sizeof(Position), cache_line_bytes, 3 * cache_line_bytes});
     }
 
+    /// What `create` refuses of a capacity.
+    [[nodiscard]] static constexpr std::optional<fault> wrong(std::size_t capacity) noexcept {
+        return description().wrong(capacity);
+    }
+
     class producer;
     class consumer;
 

@@ -88,6 +88,15 @@ public:
                                             pool_handle::index_bits, treiber_slab_raw<Widths, Atomics>::layout_hash()});
     }
 
+    /// What `create` refuses of a shape, whatever the region.
+    [[nodiscard]] static constexpr std::optional<fault> wrong(pool_shape shape) noexcept {
+        if (shape.classes.empty() || shape.classes.size() > max_slabs)
+            return fault{fault_kind::count, max_slabs, shape.classes.size(), "slabs"};
+        for (const pool_class& of : shape.classes)
+            if (const auto refused = wrong(slab_shape_of(of, shape))) return refused;
+        return std::nullopt;
+    }
+
     /// The bytes that a pool of that shape needs; the largest number there is when no region could hold it.
     [[nodiscard]] static constexpr std::size_t required_size(pool_shape shape) noexcept {
         std::size_t end = sizeof(header);
@@ -97,10 +106,7 @@ public:
 
     /// Makes a pool at the start of `bytes`, which must be zero. All slots are free.
     [[nodiscard]] static result<var_slot_pool> create(region bytes, pool_shape shape) noexcept {
-        if (shape.classes.empty() || shape.classes.size() > max_slabs)
-            return fault{fault_kind::count, max_slabs, shape.classes.size(), "slabs"};
-        for (const pool_class& of : shape.classes)
-            if (const auto refused = wrong(slab_shape_of(of, shape))) return *refused;
+        if (const auto refused = wrong(shape)) return *refused;
         if (bytes.size_bytes() < required_size(shape))
             return fault{fault_kind::too_small, required_size(shape), bytes.size_bytes()};
         const auto shared = aligned_header(bytes, shape.slot_alignment);
