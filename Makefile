@@ -8,6 +8,7 @@ NAME ?=
 SECONDS ?= 60
 ARGS ?=
 MODELS ?= model-check
+PART ?=
 
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
@@ -46,19 +47,19 @@ check: tools ## the proofs of one primitive, in seconds: NAME=spsc_ring
 	@test -n "$(NAME)" || { echo "make check: expected NAME=x, the name of a primitive, found none" >&2; exit 2; }
 	@test -f "models/$(NAME)_model.cpp" || { echo "make check: expected a primitive with its proofs, found no models/$(NAME)_model.cpp" >&2; exit 2; }
 	$(call configure_and_build,dev) --target $(NAME)_props $(NAME)_stress
-	$(call configure_and_build,model-check) --target model-check
+	$(call configure_and_build,model-check) --target $(NAME)-check
 	@# Each is run and heard, though another has failed.
 	@failed=0; \
 	ctest --test-dir build/dev --output-on-failure --no-tests=error --tests-regex '^$(NAME)_(props|stress)\.' || failed=1; \
-	build/model-check/models/model-check --only $(NAME) || failed=1; \
+	build/model-check/models/$(NAME)-check || failed=1; \
 	! grep -Hnw OWED core/shm/$(NAME).hpp */$(NAME)_*.cpp README.md || failed=1; \
 	exit $$failed
 
 new-primitive: tools ## lay a primitive and its proofs, to be filled in: NAME=x
 	@tools/new_primitive.py "$(NAME)"
 
-mutants: tools ## plant each known mistake and name the scenario that finds it
-	ci/mutants.sh
+mutants: tools ## plant each known mistake and name what finds it; PART=1/4: every fourth
+	ci/mutants.sh "" $(PART)
 
 tsan: tools ## the scenarios with real threads, under ThreadSanitizer
 	$(call configure_and_build,tsan)

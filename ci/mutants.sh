@@ -5,23 +5,41 @@
 # the scenario under Relacy. Failures are a mistake that explore does not find; one that it finds only where rounds in vain
 # are pruned, though the scenario has an end without; one that Relacy does not find and the patch gives no reason why
 # ("Relacy: ..."), or finds although there is one; a patch that does not apply and one that does not compile.
-# usage: ci/mutants.sh [part of a patch's name]
+# usage: ci/mutants.sh [part of a patch's name [i/n]]: with i/n only every n-th mistake, the i-th and on
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t patches < <(find models/mistakes -name "*${1:-}*.patch" | sort)
+# In the order of what they change: a tree then compiles less between two of them.
+mapfile -t patches < <(
+    find models/mistakes -name "*${1:-}*.patch" -exec awk -v OFS='\t' '/^\+\+\+ b\// {
+        name = FILENAME; sub(".*/", "", name); sub("-.*", "", name); print name, $2, FILENAME; nextfile }' {} + |
+        sort | cut -f 3)
 ((${#patches[@]} > 0)) || {
     echo "mutants: expected a patch in models/mistakes/ whose name contains \"${1:-}\", found none" >&2
     exit 2
 }
+all=${#patches[@]}
+if [[ ${2-} =~ ^([0-9]+)/([0-9]+)$ ]] && ((BASH_REMATCH[2] > 0)); then
+    for ((i = 0; i < all; i++)); do
+        ((i % BASH_REMATCH[2] == BASH_REMATCH[1] % BASH_REMATCH[2])) || unset "patches[$i]"
+    done
+    patches=("${patches[@]}")
+elif [[ -n ${2-} ]]; then
+    echo "mutants: expected which part as i/n, as in 1/4, found \"$2\"" >&2
+    exit 2
+fi
 jobs=$(nproc)
 ((jobs <= ${#patches[@]})) || jobs=${#patches[@]}
 work=build/mutants
-targets=()
-[[ ! ${patches[*]} =~ /explore- ]] || targets+=(explore-check)
-[[ -z $(printf '%s\n' "${patches[@]}" | grep -v /explore- || true) ]] || targets+=(model-check clients-check)
 mkdir -p "$work"
-rm -f "$work"/*.result
+rm -rf "$work"/*.result "$work"/*.asked
+
+# target PATCH: the program that has to find it, of the engine's tests or of one primitive's scenarios.
+target() {
+    local name
+    name=$(basename "$1")
+    echo "${name%%-*}-check"
+}
 
 # A copy with the times of the files kept, so that only what a patch touches is compiled again.
 prepare() {
@@ -31,23 +49,27 @@ prepare() {
         tar --extract --directory "$tree"
     # What an earlier run has planted last may still be compiled in, and the times that tar restores would hide it.
     sed -n 's|^+++ b/||p' models/mistakes/*.patch | sort --unique | (cd "$tree" && xargs touch)
-    # As written everything has to pass, or whatever is planted would seem to be found. One tree says it for all.
-    (
-        cd "$tree" && cmake --preset model-check --log-level=WARNING -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 &&
-            cmake --build build/model-check --target "${targets[@]}" &&
-            for target in "${targets[@]}"; do
-                (($1 == 0)) || break
-                case $target in
-                    model-check) build/model-check/models/model-check --no-orders ;;
-                    *) "build/model-check/models/$target" ;;
-                esac || exit
-            done
-    ) >"$work/tree$1.log" 2>&1 || {
-        echo "mutants: the tree does not pass as it is:" >&2
+    cmake -S "$tree" -B "$tree/build/model-check" --preset model-check --log-level=WARNING \
+        -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 >"$work/tree$1.log" 2>&1 || {
         cat "$work/tree$1.log" >&2
         return 1
     }
 }
+
+# as_it_is TREE TARGET: everything has to pass as written, or whatever is planted would seem to be found. Said once for
+# all trees, by the first that asks.
+as_it_is() {
+    local tree=$1 target=$2 log=$work/$2.unchanged.log
+    mkdir "$work/$target.asked" 2>/dev/null || return 0
+    local arguments=()
+    [[ $target =~ ^(explore|clients)-check$ ]] || arguments=(--no-orders)
+    if ! { build "$tree" "$target" && "$tree/build/model-check/models/$target" "${arguments[@]}"; } >"$log" 2>&1; then
+        printf '%-48s %s\n' "$target" "FAILS AS IT IS" | tee "$work/$target.result"
+        cat "$log"
+    fi
+}
+
+build() { cmake --build "$1/build/model-check" --target "$2" --parallel 1; }
 
 # Each of these says in one line what became of the mistake that is planted in TREE: found by NAME, or something else.
 
@@ -59,11 +81,11 @@ of_engine() {
         END { if (!found) print status == 0 ? "SURVIVED" : status == 124 ? "NO END" : "DIED: " status }' "$2"
 }
 
-# of_scenarios TREE LOG ARGUMENT...
+# of_scenarios PROGRAM LOG ARGUMENT...
 of_scenarios() {
-    local tree=$1 log=$2
+    local program=$1 log=$2
     shift 2
-    "$tree/build/model-check/models/model-check" --no-orders --gtest_fail_fast "$@" >"$log" 2>&1 || true
+    "$program" --no-orders --gtest_fail_fast "$@" >"$log" 2>&1 || true
     awk '$NF == "FAIL" && NF > 3 { print "found by " $1; found = 1; exit }
          $NF == "INCOMPLETE" && NF > 3 { print "INCOMPLETE: " $1; found = 1; exit }
          END { if (!found) print "SURVIVED" }' "$log"
@@ -71,7 +93,8 @@ of_scenarios() {
 
 # of_clients TREE LOG: a mistake that no scenario finds.
 of_clients() {
-    cmake --build "$1/build/model-check" --target clients-check >>"$2" 2>&1 || {
+    touch "$work/clients.asked"
+    build "$1" clients-check >>"$2" 2>&1 || {
         echo "DOES NOT COMPILE"
         return
     }
@@ -81,21 +104,17 @@ of_clients() {
 
 # of_primitive TREE PATCH LOG: by each engine.
 of_primitive() {
-    local tree=$1 patch=$2 log=$3 reason family by_explore unpruned by_relacy
-    # A primitive's mistake is found by its own scenarios; one in what several share, by any.
-    family=$(basename "$patch")
-    family=${family%%-*}
-    [[ -e models/${family}_model.cpp ]] || family='*'
+    local tree=$1 patch=$2 log=$3 program reason by_explore unpruned by_relacy
+    program=$tree/build/model-check/models/$(target "$patch")
     reason=$(sed -n 's/^Relacy: //p' "$patch")
-    by_explore=$(of_scenarios "$tree" "$log.explore" --gtest_filter="$family.*" --engine explore)
-    unpruned=$by_explore
+    by_explore=$(of_scenarios "$program" "$log.explore" --engine explore)
     if [[ $by_explore == SURVIVED ]]; then
         by_explore=$(of_clients "$tree" "$log.clients")
         unpruned=$by_explore
     else
-        unpruned=$(of_scenarios "$tree" "$log.unpruned" --gtest_filter="$family.*" --engine explore --vain-rounds 1)
+        unpruned=$(of_scenarios "$program" "$log.unpruned" --engine explore --vain-rounds 1)
     fi
-    by_relacy=$(of_scenarios "$tree" "$log.relacy" --gtest_filter="$family.*" --engine relacy)
+    by_relacy=$(of_scenarios "$program" "$log.relacy" --engine relacy)
     if [[ $by_explore != found* ]]; then
         echo "explore: $by_explore"
     elif [[ $unpruned != found* ]]; then
@@ -117,12 +136,13 @@ try() {
     local apply=(patch --directory "$tree" --strip 1 --fuzz 0 --no-backup-if-mismatch)
     name=$(basename "$patch" .patch)
     log=$work/$name.log
-    [[ $name == explore-* ]] && target=explore-check || target=model-check
+    target=$(target "$patch")
+    as_it_is "$tree" "$target"
     if ! "${apply[@]}" --forward --dry-run <"$patch" >"$log" 2>&1; then
         verdict="DOES NOT APPLY"
     else
         "${apply[@]}" --forward <"$patch" >>"$log" 2>&1
-        if ! cmake --build "$tree/build/model-check" --target $target >>"$log" 2>&1; then
+        if ! build "$tree" "$target" >>"$log" 2>&1; then
             verdict="DOES NOT COMPILE"
         elif [[ $target == explore-check ]]; then
             verdict=$(of_engine "$tree" "$log")
@@ -140,7 +160,7 @@ worker() {
     for ((i = $1; i < ${#patches[@]}; i += jobs)); do try "$1" "${patches[i]}"; done
 }
 
-echo "mutants: ${#patches[@]} mistakes, $jobs at a time; logs in $work/"
+echo "mutants: ${#patches[@]} of $all mistakes, $jobs at a time; logs in $work/"
 printf '%-48s %-40s %s\n' "mistake" "under explore" "under Relacy"
 pids=()
 for ((w = 0; w < jobs; w++)); do
@@ -148,8 +168,9 @@ for ((w = 0; w < jobs; w++)); do
     pids+=($!)
 done
 for pid in "${pids[@]}"; do wait "$pid"; done
+[[ ! -e $work/clients.asked ]] || as_it_is "$work/tree0" clients-check
 
 found=$(cat "$work"/*.result | grep -c '^[^ ]* *found by ' || true)
 missed=$((${#patches[@]} - found))
-echo "mutants: $found passed, $missed failed"
-((missed == 0))
+echo "mutants: $found passed, $missed failed$( ((${#patches[@]} == all)) || echo ", $((all - ${#patches[@]})) left out")"
+((missed == 0)) && ! grep -q 'FAILS AS IT IS$' "$work"/*.result

@@ -281,9 +281,9 @@ void print_table() {
     }
     fmt::print(
         "complete: every interleaving, and every value that the engine's model lets a load see; explore counts each\n"
-        "execution once, Relacy each order of its steps. bounded n: all with at\n"
-        "most n preemptions under Relacy, n rounds in vain under explore. sampled: that many at random. "
-        "The litmus rows say what the engine cannot see.\n");
+        "execution once, Relacy each order of its steps. bounded n: all with at most n preemptions under Relacy, n\n"
+        "rounds in vain under explore. sampled: that many at random. The litmus rows say what the engine cannot "
+        "see.\n");
 }
 
 /// What decides what is found. --jobs does not, and --shard is said apart.
