@@ -5,7 +5,8 @@
 No preprocessor line but #pragma once and #include: one code for production and for every checker.
 Every memory order stands alone on its line and says there what it is for: its [edge], or why relaxed is enough.
 Every operation on an atomic names its order. Every [edge] is declared in a class comment of its file or of a header
-that the file includes; a declared edge has both ends: an operation that releases and one that acquires.
+that the file includes; a declared edge has both ends, there or where it is included: an operation that releases and one
+that acquires.
 """
 
 import re
@@ -48,16 +49,18 @@ def declared_edges(text):
     return edges
 
 
-def faults_of(path, roots):
+def faults_of(path, roots, ends):
+    """What is wrong with a file. `ends` learns which orders there are at each edge, by the file that declares it."""
     text = path.read_text()
     code = code_of(text)
-    own_edges = declared_edges(text)
-    known_edges = set(own_edges)
+    declared_in = {edge: path for edge in declared_edges(text)}
+    for edge in declared_in:
+        ends.setdefault((path, edge), set())
     for header in INCLUDED.findall(text):
         for root in roots:
             if (root / header).is_file():
-                known_edges |= declared_edges((root / header).read_text())
-    ends = {edge: set() for edge in own_edges}
+                for edge in declared_edges((root / header).read_text()):
+                    declared_in.setdefault(edge, root / header)
 
     for number, (line, whole) in enumerate(zip(code.splitlines(), text.splitlines()), start=1):
         if line.lstrip().startswith("#") and not re.match(r"\s*#(pragma once$|include [<\"])", whole):
@@ -71,10 +74,10 @@ def faults_of(path, roots):
         comment = whole.partition("// ")[2] if "//" in whole else ""
         edges = re.findall(r"\[([^\]]+)\]", comment)
         for edge in edges:
-            if edge not in known_edges:
+            if edge not in declared_in:
                 yield number, f"[{edge}] is declared in no Edges section of this file or of a header it includes"
-            elif orders[0] != "relaxed" and edge in ends:
-                ends[edge] |= ENDS[orders[0]]
+            elif orders[0] != "relaxed":
+                ends.setdefault((declared_in[edge], edge), set()).update(ENDS[orders[0]])
         if orders[0] != "relaxed" and not edges:
             yield number, f"{orders[0]} without its edge: end the line in `// [edge]`"
         elif not edges and len(comment.split()) < 2:
@@ -84,17 +87,21 @@ def faults_of(path, roots):
         if not ORDER.search(arguments(code, found.end())):
             yield code.count("\n", 0, found.end()) + 1, f"{found[1] or found[2]} without an order: say which"
 
-    for edge, orders in sorted(ends.items()):
-        if orders != BOTH:
-            yield 1, f"[{edge}] is declared and lacks an end: an operation that releases and one that acquires"
-
 
 def main():
     files = [Path(name) for name in sys.argv[1:]]
     if not files:
         sys.exit("usage: lint_core.py FILE...")
     roots = {path.parent.parent for path in files}
-    refused = [f"{path}:{number}: {what}" for path in files for number, what in sorted(set(faults_of(path, roots)))]
+    ends = {}
+    refused = [
+        f"{path}:{number}: {what}" for path in files for number, what in sorted(set(faults_of(path, roots, ends)))
+    ]
+    refused += [
+        f"{path}:1: [{edge}] is declared and lacks an end: an operation that releases and one that acquires"
+        for (path, edge), orders in sorted(ends.items())
+        if path in files and orders != BOTH
+    ]
     sys.exit("\n".join(refused) or 0)
 
 

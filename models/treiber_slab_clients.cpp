@@ -37,12 +37,7 @@ public:
     }
     [[nodiscard]] slot_handle latest(std::size_t member) const { return latest_[member]; }
     slot_change change(slab_call::kind how, std::size_t member, slot_handle handle) {
-        auto& by = *members_[member];
-        const auto done = how == slab_call::mark_in_flight ? by.mark_in_flight(handle)
-                          : how == slab_call::adopt        ? by.adopt(handle)
-                          : how == slab_call::free         ? by.free(handle)
-                                                           : by.free_allocated(handle);
-        return done ? slot_change{} : done.error();
+        return change_by(*members_[member], how, handle);
     }
 
 private:

@@ -229,6 +229,29 @@ struct generation_wraps {
     void after() { all.all_are_free(0); }
 };
 
+/// A handle that no message has carried. Who uses it knows nothing of what was done with the slot before.
+template <class A>
+struct guessed_handle {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "a handle that was guessed gives its slot back like any other";
+    slab_and_members<A, 2, 2> all;
+    alloc_result kept[2]{alloc_status::would_block, alloc_status::would_block};
+
+    void before() { all.make(); }
+    void thread(unsigned me) {
+        if (me == 1) {
+            (void)all.members[1]->free_allocated({0, 2});
+            return;
+        }
+        all.give(0, *all.take(0));
+        for (auto& each : kept) check((each = all.take(0)).has_value());
+    }
+    void after() {
+        for (const auto& each : kept) (void)all.members[0]->free_allocated(*each);  // refused if it was guessed
+        all.all_are_free(0);
+    }
+};
+
 template <class A, form Form>
 struct exhaust_while_freeing {
     static constexpr unsigned threads = 2;
@@ -997,6 +1020,7 @@ const bool added = [] {
     add<free_against_mark>("treiber_slab", "treiber_slab_free_against_mark");
     add<stale_handle>("treiber_slab", "treiber_slab_stale_handle");
     add<stale_meanwhile>("treiber_slab", "treiber_slab_stale_meanwhile");
+    add<guessed_handle>("treiber_slab", "treiber_slab_guessed_handle");
     add<attach_while_created>("treiber_slab", "treiber_slab_attach_while_created");
     add<created_twice>("treiber_slab", "treiber_slab_created_twice");
     add<members_in_turn>("treiber_slab", "treiber_slab_members_in_turn");

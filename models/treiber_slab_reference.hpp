@@ -28,6 +28,21 @@ using slab_answer = std::vector<std::uint64_t>;
 
 using slot_change = std::optional<slot_error>;
 
+[[nodiscard]] inline slab_answer answer_of(std::uint64_t handle, const slot_change& refused) {
+    if (!refused) return {handle};
+    return {handle, static_cast<std::uint64_t>(refused->what), refused->expected, refused->actual};
+}
+
+/// The call on a handle, by a member of a slab or of a pool.
+template <class Member, class Handle>
+[[nodiscard]] slot_change change_by(Member& by, slab_call::kind how, Handle handle) {
+    const auto done = how == slab_call::mark_in_flight ? by.mark_in_flight(handle)
+                      : how == slab_call::adopt        ? by.adopt(handle)
+                      : how == slab_call::free         ? by.free(handle)
+                                                       : by.free_allocated(handle);
+    return done ? slot_change{} : done.error();
+}
+
 /// Makes the call on anything that has a slab's operations.
 template <class Slab>
 [[nodiscard]] slab_answer perform(const slab_call& call, Slab& slab) {
@@ -36,9 +51,7 @@ template <class Slab>
         return {static_cast<std::uint64_t>(taken.status()), (*taken).word()};
     }
     const slot_handle handle = call.latest ? slab.latest(call.member) : slot_handle{call.index, call.generation};
-    if (const slot_change refused = slab.change(call.what, call.member, handle))
-        return {handle.word(), static_cast<std::uint64_t>(refused->what), refused->expected, refused->actual};
-    return {handle.word()};
+    return answer_of(handle.word(), slab.change(call.what, call.member, handle));
 }
 
 /// A call on the pile, or on one slot.
@@ -47,6 +60,7 @@ struct slab_part_call {
     kind what;
     slab_call::kind how = slab_call::try_alloc;  // of a change
     slot_handle handle{};
+    bool fits = true;  // of a take: the slot is not too small
 };
 
 /// The pile, or one slot.
@@ -85,8 +99,10 @@ struct slab_part {
 [[nodiscard]] inline slab_answer perform(const slab_part_call& call, slab_part& part) {
     switch (call.what) {
         case slab_part_call::take: {
+            if (!call.fits) return {static_cast<std::uint64_t>(alloc_status::too_large)};
             const auto top = part.take();
-            return top ? slab_answer{*top} : slab_answer{};
+            if (!top) return {static_cast<std::uint64_t>(alloc_status::would_block)};
+            return {static_cast<std::uint64_t>(alloc_status::allocated), *top};
         }
         case slab_part_call::put: part.pile.push_back(call.handle.index()); return {};
         case slab_part_call::begin: return {part.begin()};
@@ -122,6 +138,8 @@ struct slab_reference {
     }
     [[nodiscard]] slot_handle latest(std::size_t member) const { return allocated_last[member]; }
     slot_change change(slab_call::kind how, std::size_t, slot_handle handle) {
+        if (handle.index() >= slots.size())
+            return slot_error{slot_error::kind::invalid_index, slots.size(), handle.index()};
         slab_part& slot = slots[handle.index()];
         const slot_change refused = slot.change(how, handle);
         if (!refused && slot.state == slot_state::free) pile.pile.push_back(handle.index());
@@ -146,7 +164,7 @@ struct slab_reference {
         if (!is_pile && (number != handle.index() || (allocates && refused))) return std::nullopt;
         if (allocates && is_pile)
             return std::pair{slab_part_call{slab_part_call::take},
-                             refused ? slab_answer{} : slab_answer{handle.index()}};
+                             refused ? slab_answer{told[0]} : slab_answer{told[0], handle.index()}};
         if (allocates) return std::pair{slab_part_call{slab_part_call::begin}, slab_answer{handle.generation()}};
         if (!is_pile)
             return std::pair{slab_part_call{slab_part_call::change, made.what, handle},
@@ -170,13 +188,21 @@ private:
     if (handle == slot_handle{}) return "nothing";
     return "slot " + std::to_string(handle.index()) + " generation " + std::to_string(handle.generation());
 }
-[[nodiscard]] inline std::string answer_text(const slab_call& made, const slab_answer& told) {
+[[nodiscard]] inline std::string answer_text(slab_call::kind what, bool latest, const std::string& handle,
+                                             const slab_answer& told) {
     constexpr const char* results[] = {"", "would block", "too large", "contended", "corrupt"};
-    if (made.what == slab_call::try_alloc)
-        return told[0] == 0 ? handle_text(slot_handle::from_word(told[1])) : results[told[0]];
-    const std::string with = made.latest ? "of " + handle_text(slot_handle::from_word(told[0])) + ": " : "";
+    if (what == slab_call::try_alloc) return told[0] == 0 ? handle : results[told[0]];
+    const std::string with = latest ? "of " + handle + ": " : "";
     if (told.size() == 1) return with + "done";
     return with + slot_error{static_cast<slot_error::kind>(told[1]), told[2], told[3]}.sentence();
+}
+[[nodiscard]] inline std::string answer_text(const slab_call& made, const slab_answer& told) {
+    const auto handle = slot_handle::from_word(told[made.what == slab_call::try_alloc ? 1 : 0]);
+    return answer_text(made.what, made.latest, handle_text(handle), told);
+}
+[[nodiscard]] inline const char* name_of(slab_call::kind what) {
+    constexpr const char* names[] = {"try_alloc", "mark_in_flight", "adopt", "free", "free_allocated"};
+    return names[what];
 }
 
 inline std::ostream& operator<<(std::ostream& out, const slab_reference& shown) {
@@ -184,8 +210,7 @@ inline std::ostream& operator<<(std::ostream& out, const slab_reference& shown) 
 }
 
 inline std::ostream& operator<<(std::ostream& out, const slab_call& shown) {
-    constexpr const char* names[] = {"try_alloc", "mark_in_flight", "adopt", "free", "free_allocated"};
-    out << names[shown.what] << '(';
+    out << name_of(shown.what) << '(';
     if (shown.what != slab_call::try_alloc)
         out << (shown.latest ? "latest" : handle_text({shown.index, shown.generation}));
     return out << ')';

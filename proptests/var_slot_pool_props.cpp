@@ -6,9 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
-#include <map>
-#include <set>
 #include <vector>
 
 #include <shm/heap_region.hpp>
@@ -16,6 +15,7 @@
 #include <shm/mmap_region.hpp>
 #include <shm/var_slot_pool.hpp>
 
+#include "../models/var_slot_pool_reference.hpp"
 #include "temporary_directory.hpp"
 
 namespace {
@@ -27,76 +27,63 @@ using shm::fault;
 using shm::fault_kind;
 using shm::pool_class;
 using shm::pool_handle;
-using shm::slot_state;
 
 constexpr shm::peer_id somebody{1, 1}, another{2, 1};
 constexpr pool_class two_classes[] = {{.slot_count = 2, .slot_size = 64}, {.slot_count = 1, .slot_size = 256}};
 constexpr pool_class more{.slot_count = 1, .slot_size = 1024};
 
-/// What a slot holds in the reference: the size that was asked for decides nothing, the size of its slab does.
-struct held {
-    std::size_t size;
-    slot_state state;
+/// A pool whose members do the calls of the reference.
+struct pool_of_two {
+    pool& made;
+    std::array<pool::member, 2> members{made.join(somebody).value(), made.join(another).value()};
+    std::array<pool_handle, 2> allocated_last{};
+
+    shm::pool_alloc_result try_alloc(std::size_t member, std::size_t bytes) {
+        const auto taken = members[member].try_alloc(bytes);
+        if (taken) allocated_last[member] = *taken;
+        return taken;
+    }
+    [[nodiscard]] pool_handle latest(std::size_t member) const { return allocated_last[member]; }
+    shm::model::slot_change change(shm::model::slab_call::kind how, std::size_t member, pool_handle handle) {
+        return shm::model::change_by(members[member], how, handle);
+    }
 };
 
-/// The calls against a multiset of the sizes that are free, and a map of what is held.
-RC_GTEST_PROP(var_slot_pool_props, any_calls_agree_with_a_multiset_of_sizes, ()) {
+/// The calls of two members, against the slabs' references. A slab is added now and then.
+RC_GTEST_PROP(var_slot_pool_props, any_calls_agree_with_a_pile_of_each_size, ()) {
+    using call = shm::model::slab_call;
     const auto classes = *rc::gen::mapcat(rc::gen::inRange<std::size_t>(1, 5), [](std::size_t count) {
         return rc::gen::container<std::vector<pool_class>>(
             count, rc::gen::apply([](std::uint32_t slots, std::uint64_t size) { return pool_class{slots, size}; },
                                   rc::gen::inRange<std::uint32_t>(1, 4), rc::gen::inRange<std::uint64_t>(1, 200)));
     });
-    const auto rounded = [](std::uint64_t size) { return (size + 63) / 64 * 64; };
     auto bytes = shm::heap_region::create(pool::required_size({classes}) + 16384).value();
     const auto first = bytes.region().subregion(0, pool::required_size({classes})).value();
     auto made = pool::create(first, {.classes = classes, .member_count = 2}).value();
-    auto member = made.join(somebody).value();
-    std::multiset<std::size_t> free;
-    std::size_t largest = 0;
-    const auto gains = [&](const pool_class& of) {
-        for (std::uint32_t i = 0; i < of.slot_count; ++i) free.insert(rounded(of.slot_size));
-        largest = std::max<std::size_t>(largest, rounded(of.slot_size));
-    };
+    pool_of_two tested{made};
+    shm::model::pool_reference reference{2};
+    const auto gains = [&](const pool_class& of) { reference.add(of.slot_count, (of.slot_size + 63) / 64 * 64); };
     for (const auto& of : classes) gains(of);
-    std::map<std::uint64_t, held> reference;
-    std::vector<pool_handle> seen;
-    unsigned grown = 0;
-    for (const int call : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 9))) {
-        const auto handle = seen.empty() ? pool_handle{} : seen[*rc::gen::inRange<std::size_t>(0, seen.size())];
-        const auto found = reference.find(handle.word());
-        const bool allocated = found != reference.end() && found->second.state == slot_state::allocated;
-        const bool in_flight = found != reference.end() && found->second.state == slot_state::in_flight;
-        if (call <= 3) {
-            const auto size = *rc::gen::inRange<std::size_t>(0, 300);
-            const auto taken = member.try_alloc(size);
-            const auto fits = free.lower_bound(size);
-            RC_ASSERT(taken.has_value() == (fits != free.end()));
-            if (!taken) {
-                RC_ASSERT(taken.status() == (size > largest ? alloc_status::too_large : alloc_status::would_block));
-                continue;
-            }
-            RC_ASSERT(member.data(*taken).size() == *fits);
-            RC_ASSERT(reference.emplace((*taken).word(), held{*fits, slot_state::allocated}).second);
-            free.erase(fits);
-            seen.push_back(*taken);
-        } else if (call == 4) {
-            RC_ASSERT(member.mark_in_flight(handle).has_value() == allocated);
-            if (allocated) found->second.state = slot_state::in_flight;
-        } else if (call == 5) {
-            RC_ASSERT(member.adopt(handle).has_value() == in_flight);
-            if (in_flight) found->second.state = slot_state::allocated;
-        } else if (call == 6 && grown < 3) {
+    std::vector<pool_handle> seen{{}, {15, {0, 1}}, {0, {4, 1}}, {1, {0, 2}}};
+    for (const int what : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 9))) {
+        if (what == 8) {
+            if (reference.slabs.size() == classes.size() + 3) continue;
             const pool_class of{1, *rc::gen::inRange<std::uint64_t>(1, 300)};
-            RC_ASSERT(made.grow(bytes.region(), of).value() == classes.size() + grown++);
-            RC_ASSERT(member.extend(bytes.region()).has_value());
+            RC_ASSERT(made.grow(bytes.region(), of).value() == reference.slabs.size());
+            for (auto& member : tested.members) RC_ASSERT(member.extend(bytes.region()).has_value());
             gains(of);
-        } else {
-            const bool fits = call == 7 ? allocated : in_flight;
-            RC_ASSERT((call == 7 ? member.free_allocated(handle) : member.free(handle)).has_value() == fits);
-            if (!fits) continue;
-            free.insert(found->second.size);
-            reference.erase(found);
+            continue;
         }
+        const shm::model::pool_call next{what > 4 ? call::try_alloc : static_cast<call::kind>(what),
+                                         *rc::gen::inRange<std::size_t>(0, 2), *rc::gen::inRange<std::size_t>(0, 300),
+                                         *rc::gen::arbitrary<bool>(), *rc::gen::elementOf(seen)};
+        const auto told = perform(next, tested);
+        RC_ASSERT(told == perform(next, reference));
+        if (next.what != call::try_alloc) continue;
+        const pool_handle taken = tested.latest(next.member);
+        if (told[0] == 0)
+            RC_ASSERT(tested.members[next.member].data(taken).size() == reference.slabs[taken.slab()].slot_size);
+        seen.push_back(taken);
     }
 }
 

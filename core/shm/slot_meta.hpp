@@ -60,7 +60,8 @@ struct slot_word {
 /// Progress   lock-free; `contended` after `attempts` tries that others spoilt
 /// Callers    anyone, at any time
 /// Shape      16 bytes: the word, the link of the free list, a link that is kept for magazines
-/// Edges      none of its own: each change is a read-modify-write, which carries on what the one before released
+/// Edges      [allocated]  word, from who has allocated the slot, by way of all changes of the word, to who changes it: the
+///                         links that the slot has had. A handle may come by a way that orders nothing
 /// Refuses    `generation_mismatch`, `invalid_state`, `contended`
 /// Crash      a transition has happened or has not
 /// Trust      hostile: a word may say anything, and only that slot's bytes are then shared by those who should not
@@ -120,7 +121,7 @@ struct slot_meta {
                                   static_cast<std::uint64_t>(is.state)};
             const slot_word wanted{generation_after, owner.value_or(is.owner), to};
             if (word.compare_exchange_strong(found, wanted.word(),
-                                             relaxed,   // carries on what was released
+                                             acquire,   // [allocated]
                                              relaxed))  // looked at again
                 return {};
             if (tries + 1 < Widths.attempts) round.retry();

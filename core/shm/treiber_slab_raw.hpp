@@ -292,7 +292,7 @@ public:
                 continue;
             }
             if (slot.word.compare_exchange_strong(word, slot_word{is.generation, me_, slot_state::allocated}.word(),
-                                                  release,   // [off-list]
+                                                  release,   // [off-list], [allocated]
                                                   relaxed))  // a reclaim has taken it: another
                 return slot_handle{top, is.generation};
         }
