@@ -6,6 +6,8 @@ PREFIX ?= /usr/local
 FILE ?=
 NAME ?=
 SECONDS ?= 60
+KILLS ?= 10000
+SEED ?= 1
 ARGS ?=
 MODELS ?= model-check
 PART ?=
@@ -13,7 +15,7 @@ PART ?=
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test model-check orders check new-primitive mutants tsan asan soak bench lint docs install package clean tools
+.PHONY: help deps demo test model-check orders check new-primitive mutants tsan asan soak kill-test bench lint docs install package clean tools
 
 help:
 	@echo "usage: make TARGET"
@@ -72,6 +74,10 @@ asan: tools ## properties and stress under AddressSanitizer and UndefinedBehavio
 soak: tools ## four processes share slots and are killed at random: SECONDS=60
 	$(call configure_and_build,dev) --target treiber_slab_stress
 	SHM_SOAK_SECONDS=$(SECONDS) build/dev/treiber_slab_stress --gtest_filter='soak.*' --gtest_brief=1
+
+kill-test: tools ## processes are killed inside the operations of each primitive: KILLS=10000 SEED=1
+	$(call configure_and_build,dev) --target kill-test
+	build/dev/sanitizers/kill/kill-test --kills $(KILLS) --seed $(SEED) $(ARGS)
 
 bench: tools ## measure beside other queues, in a minute; ARGS="--help" lists the options
 	$(call configure_and_build,bench) --target bench

@@ -31,6 +31,8 @@ step make bench ARGS="--repetitions 1 --milliseconds 2"
 step make asan
 step make tsan
 step make soak SECONDS=20
+step make kill-test
+step ci/kill_test.sh
 # Of the mistakes a quarter, which one the commit decides: all of them take longer than everything else together.
 step make mutants PART="$((0x$(git rev-parse HEAD | cut -c 1-4) % 4))/4"
 step ci/new_primitive.sh
