@@ -324,6 +324,15 @@ TEST(bip_buffer, is_refused_with_the_fault_that_its_comment_says) {
     std::memcpy(bytes.data() + consumed_offset, &consumed, sizeof consumed);
     EXPECT_EQ(buffer.claim_producer({1, 1}).error(), (fault{fault_kind::positions, 16, 17}));
     EXPECT_EQ(buffer.claim_consumer({1, 1}).error(), (fault{fault_kind::positions, 16, 17}));
+
+    // A lap behind, from the fifth slot on: the producer says how far the lap reaches.
+    const std::uint64_t full = 116;
+    std::memcpy(bytes.data() + published_offset, &full, sizeof full);
+    for (const auto& [watermark, wanted] : {std::pair{17u, 16u}, {~0u, 16u}, {3u, 4u}, {0u, 4u}}) {
+        std::memcpy(bytes.data() + watermark_offset, &watermark, sizeof watermark);
+        EXPECT_EQ(buffer.claim_consumer({1, 1}).error(), (fault{fault_kind::watermark, wanted, watermark}));
+        EXPECT_TRUE(buffer.claim_producer({1, 1})) << "which does not read it";
+    }
     EXPECT_FALSE(buffer.status().producer.valid() || buffer.status().consumer.valid());
 }
 

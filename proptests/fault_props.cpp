@@ -75,6 +75,8 @@ const told every_kind[] = {
     {{fault_kind::capacity, 2147483648, 12}, "capacity: expected a power of two from 1 to 2147483648, found 12"},
     {{fault_kind::count, 255, 0, "members"}, "members: expected 1 to 255, found 0"},
     {{fault_kind::positions, 16, 17}, "positions: expected at most 16 apart, found 17"},
+    {{fault_kind::watermark, 16, 17}, "watermark: expected at most 16, found 17"},
+    {{fault_kind::watermark, 4, 3}, "watermark: expected at least 4, found 3"},
     {{fault_kind::slab_number, 2, 3}, "slab number: expected 2, found 3"},
     {{fault_kind::contended, 256, 512}, "bytes in use: expected 256, found 512"},
     {{fault_kind::peer_id, 1, 0, "producer role"}, "producer role: expected an id of at least 1, found 0"},

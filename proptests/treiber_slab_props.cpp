@@ -494,6 +494,8 @@ TEST_F(a_slab, refuses_bytes_that_do_not_hold_it) {
 
     const auto observer = slab::attach(read_only).value();
     EXPECT_EQ(observer.free_count_approx(), 4u);
+    EXPECT_EQ(attached.data({3, 1}).size(), 128u);
+    EXPECT_TRUE(observer.data({3, 1}).empty()) << "bytes that only look writable";
     expect_fault(observer.join(somebody), {fault_kind::access_denied, 1, 0},
                  "member: expected a writable mapping, found a read-only one");
     expect_fault(attached.join({0, 5}), {fault_kind::peer_id, 1, 0}, "member: expected an id of at least 1, found 0");

@@ -196,6 +196,8 @@ TEST_F(a_pool, is_refused_with_the_fault_that_its_comment_says) {
     expect(pool::attach(part.subregion(0, 256).value()).error(), {fault_kind::out_of_range, 128, 256});
     const auto observer = pool::attach({whole.data(), needed, shm::access::read_only}).value();
     expect(observer.join(somebody).error(), {fault_kind::access_denied, 1, 0});
+    EXPECT_EQ(made.data(pool_handle{1, {0, 1}}).size(), 256U);
+    EXPECT_TRUE(observer.data(pool_handle{1, {0, 1}}).empty()) << "bytes that only look writable";
     expect(pool{observer}.grow({whole.data(), needed, shm::access::read_only}, more).error(),
            {fault_kind::access_denied, 1, 0});
     expect(made.join({}).error(), {fault_kind::peer_id, 1, 0});

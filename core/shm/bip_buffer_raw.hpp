@@ -154,6 +154,19 @@ public:
                 shared_->reported_corrupt.load(relaxed) != 0};              // for people to read
     }
 
+    /// What is wrong with the words when an end that was made of them is `corrupt`, as they are now; for who holds that end.
+    [[nodiscard]] fault nonsense() const noexcept {
+        const bip_buffer_status now = status();
+        const auto apart = static_cast<Position>(now.published - now.consumed);
+        const auto offset = static_cast<std::uint32_t>(now.consumed & (capacity_ - 1));
+        if (apart <= capacity_ && apart >= capacity_ - offset) {
+            const std::uint32_t watermark = shared_->watermark.read();
+            if (watermark < offset) return {fault_kind::watermark, offset, watermark};
+            if (watermark > capacity_) return {fault_kind::watermark, capacity_, watermark};
+        }
+        return {fault_kind::positions, capacity_, apart};
+    }
+
     /// The header, in shared memory.
     [[nodiscard]] header& shared() const noexcept { return *shared_; }
 

@@ -157,6 +157,8 @@ wording wording_of(const fault& refused) {
         case fault_kind::capacity: return {"capacity", "a power of two from 1 to #", "#"};
         case fault_kind::count: return {"count", "1 to #", "#"};
         case fault_kind::positions: return {"positions", "at most # apart", "#"};
+        case fault_kind::watermark:
+            return {"watermark", refused.found < refused.expected ? "at least #" : "at most #", "#"};
         case fault_kind::slab_number: return {"slab number", "#", "#"};
         case fault_kind::contended: return {"bytes in use", "#", "#"};
         case fault_kind::no_block: return {"block", "one of that name", "none among #"};

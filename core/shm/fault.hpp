@@ -38,6 +38,7 @@ enum class fault_kind : std::uint8_t {
     capacity,           ///< no power of two, or out of bounds
     count,              ///< fewer than one, or more than there may be
     positions,          ///< the two positions are further apart than the capacity
+    watermark,          ///< a bip buffer's lap is said to end before where it is read, or after its last slot
     slab_number,        ///< these bytes are another slab of the pool
     contended,          ///< somebody else was faster; to be tried again
     // what lies in a segment

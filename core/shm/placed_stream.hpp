@@ -22,8 +22,9 @@ inline namespace v1 {
 /// Shape      Raw's header at the region's start, which must be aligned to 64, then the slots
 /// Edges      those of Raw, and [hand-over] of role for the two claim words
 /// Refuses    create: `misaligned`, `too_small`, `access_denied`, and what Raw refuses. attach: `misaligned`,
-///            `too_small`, and what Raw refuses. Claims: `access_denied`, `peer_id`, `busy`, `positions`; take-overs:
-///            `not_holder` in place of `busy`. After `positions` the role is nobody's
+///            `too_small`, and what Raw refuses. Claims: `access_denied`, `peer_id`, `busy`, and what
+///            Raw calls nonsense, `positions` or `watermark`, after which the role is nobody's; take-overs: `not_holder` in
+///            place of `busy`
 /// Fork       a child must leave its copies of the ends alone: destroying them gives nothing up, using them is a second
 ///            user of the role
 /// Crash      the dead peer's role is taken over with a proof of its death
@@ -155,10 +156,7 @@ private:
     [[nodiscard]] result<Held> hold(result<claims> role, Make make) const noexcept {
         if (!role) return role.error();
         Held end{*std::move(role), (raw_.*make)()};
-        if (end.corrupt()) {
-            const auto now = status();
-            return fault{fault_kind::positions, now.capacity, static_cast<position>(now.published - now.consumed)};
-        }
+        if (end.corrupt()) return raw_.nonsense();
         return end;
     }
     [[nodiscard]] static fault read_only(const char* wanted) noexcept {

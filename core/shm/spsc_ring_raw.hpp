@@ -138,6 +138,12 @@ public:
                 shared_->reported_corrupt.load(relaxed) != 0};              // for people to read
     }
 
+    /// What is wrong with the words when an end that was made of them is `corrupt`, as they are now.
+    [[nodiscard]] fault nonsense() const noexcept {
+        const ring_status now = status();
+        return {fault_kind::positions, capacity_, static_cast<Position>(now.published - now.consumed)};
+    }
+
     /// The header, in shared memory.
     [[nodiscard]] header& shared() const noexcept { return *shared_; }
 

@@ -94,10 +94,11 @@ public:
         return raw_.join(me);
     }
 
-    /// The bytes of the slot that a handle names; none when there is no such slot, or of a handle of nothing. Whether the handle is fresh is not looked
-    /// at: who holds it knows, or is refused when it gives it back.
+    /// The bytes of the slot that a handle names; none when there is no such slot, of a handle of nothing, and in a read-only
+    /// region, where nobody holds a slot. Whether the handle is fresh is not looked at: who holds it knows, or is refused
+    /// when it gives it back.
     [[nodiscard]] std::span<std::byte> data(slot_handle handle) const noexcept {
-        if (handle.index() >= raw_.slot_count() || handle == slot_handle{}) return {};
+        if (handle.index() >= raw_.slot_count() || handle == slot_handle{} || !writable_) return {};
         return {data_ + handle.index() * slot_size_, slot_size_};
     }
 

@@ -264,8 +264,8 @@ public:
         return meet();
     }
 
-    /// The bytes of the slot that a handle names; none when this object has attached to no such slot. Whether the handle is
-    /// fresh is not looked at: who holds it knows, or is refused when it gives it back.
+    /// The bytes of the slot that a handle names; none when this object has attached to no such slot, and in a read-only
+    /// region. Whether the handle is fresh is not looked at: who holds it knows, or is refused when it gives it back.
     [[nodiscard]] std::span<std::byte> data(pool_handle handle) const noexcept {
         if (handle.slab() >= count_) return {};
         return slabs_[handle.slab()]->data(handle.slot());
