@@ -15,6 +15,9 @@ if(TARGET shm_model)
   install(EXPORT shm_primitives_model NAMESPACE shm:: FILE shm_primitivesModel.cmake DESTINATION ${package_dir}
     COMPONENT model)
 endif()
+if(TARGET shm-inspect)
+  install(TARGETS shm-inspect COMPONENT tools)
+endif()
 
 # Like the CMake package, the pkg-config file finds its prefix from where it lies, so that an installed tree may be
 # moved. A library folder that is an absolute path has left the prefix, which then is absolute as well.
