@@ -42,6 +42,7 @@ namespace {
 failing_call failing_fcntl, failing_fstat, failing_getpeername, failing_getsockopt, failing_ioctl, failing_ppoll,
     failing_recv, failing_send, failing_socketpair;
 bool bells_without_end = false;
+int flags_of_last_send = 0;
 
 }  // namespace
 
@@ -83,6 +84,7 @@ ssize_t wrapped_recv(int fd, void* bytes, std::size_t size, int flags) {
 ssize_t real_send(int fd, const void* bytes, std::size_t size, int flags) asm("__real_send");
 ssize_t wrapped_send(int fd, const void* bytes, std::size_t size, int flags) asm("__wrap_send");
 ssize_t wrapped_send(int fd, const void* bytes, std::size_t size, int flags) {
+    flags_of_last_send = flags;
     return failing_send.fails() ? -1 : real_send(fd, bytes, size, flags);
 }
 int real_socketpair(int family, int type, int protocol, int* ends) asm("__real_socketpair");
@@ -256,6 +258,7 @@ TEST_F(a_doorbell, tells_of_the_other_ends_end_for_ever_and_raises_no_signal) {
         EXPECT_EQ(here.signal().value(), signal_result::peer_dead);
         EXPECT_EQ(here.drain().value(), twice == 0 ? 1u : 0u) << "its last bell";
     }
+    EXPECT_NE(flags_of_last_send & MSG_NOSIGNAL, 0) << "Linux sends none for such sockets, but POSIX allows it";
     EXPECT_EQ(here.accept().error(), system_call(EPIPE));
 }
 
@@ -280,6 +283,7 @@ TEST_F(a_doorbell, that_is_reset_while_it_is_read_waits_on) {
     ASSERT_EQ(there->signal().value(), signal_result::sent);
     failing_recv.fail(ECONNRESET);
     EXPECT_EQ(here.wait(deadline::max()).value(), wait_result::rung);
+    EXPECT_EQ(here.drain().value(), 0u) << "what rang is taken";
     EXPECT_TRUE(failing_recv.all_failed());
 }
 

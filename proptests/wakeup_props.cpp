@@ -150,9 +150,9 @@ TEST_F(one_side, whatever_a_peer_writes_into_the_words_is_asleep_or_awake) {
 }
 
 TEST(adaptive_spin, sees_what_comes_while_it_spins_and_gives_up_in_time) {
-    shm::adaptive_spin spin{1ms};
     int looks = 0;
-    EXPECT_TRUE(spin.look([&] { return ++looks == 1000; }, deadline::max()));
+    EXPECT_TRUE(shm::adaptive_spin{1min}.look([&] { return ++looks == 1000; }, deadline::max()));
+    shm::adaptive_spin spin{1ms};
     const auto start = deadline::clock::now();
     EXPECT_FALSE(spin.look([] { return false; }, deadline::max()));
     EXPECT_GE(deadline::clock::now() - start, 1ms);
@@ -167,17 +167,23 @@ TEST(adaptive_spin, of_nothing_is_one_look) {
 }
 
 TEST(adaptive_spin, gets_shorter_where_it_was_in_vain_and_long_again_where_it_was_not) {
-    shm::adaptive_spin spin{64ms};
-    const auto spins_for = [&] {
-        const auto start = deadline::clock::now();
-        EXPECT_FALSE(spin.look([] { return false; }, deadline::max()));
-        return deadline::clock::now() - start;
-    };
-    for (int i = 0; i < 10; ++i) spin.waited(1s);
-    const auto shortest = spins_for();
-    EXPECT_GE(shortest, 4ms);
-    spin.waited(1ms);
-    EXPECT_GE(spins_for(), 64ms);
+    shm::adaptive_spin spin{16us};
+    EXPECT_EQ(spin.length(), 16us);
+    for (const auto shorter : {8us, 4us, 2us, 1us, 1us}) {
+        spin.waited(32us);
+        EXPECT_EQ(spin.length(), shorter);
+    }
+    spin.waited(31us);
+    EXPECT_EQ(spin.length(), 16us);
+}
+
+TEST(adaptive_spin, that_has_got_shorter_gives_up_earlier) {
+    shm::adaptive_spin spin{16min};
+    for (int i = 0; i < 10; ++i) spin.waited(1h);
+    EXPECT_EQ(spin.length(), 1min);
+    const auto start = deadline::clock::now();
+    EXPECT_FALSE(spin.look([] { return false; }, start + 1ms)) << "a deadline comes before";
+    EXPECT_GE(deadline::clock::now() - start, 1ms);
 }
 
 // Through real bells.

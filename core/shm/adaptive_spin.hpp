@@ -2,7 +2,6 @@
 #pragma once
 #include <algorithm>
 #include <chrono>
-#include <thread>
 
 #include <shm/std_atomics.hpp>
 
@@ -11,8 +10,10 @@ inline namespace v1 {
 
 /// How long it pays to look again and again before sleeping: about as long as a wake-up costs. Who spins that long and
 /// then sleeps waits at most twice as long as one who had known what was best (Karlin, Manasse, McGeoch, Owicki,
-/// *Competitive Randomized Algorithms for Nonuniform Problems*, 1990). What came sooner than a wake-up costs makes the next
-/// spin as long as it may be; what took longer halves it.
+/// *Competitive Randomized Algorithms for Nonuniform Problems*, 1990). A wait that was over within two spins, one of them the
+/// cost of its wake-up, would have been over in one: then the next spin is as long as it may be. A longer wait halves it.
+/// It does not yield: on a busy machine that can cost milliseconds, and to sleep, which gives the core to whoever we wait
+/// for, comes soon enough.
 class adaptive_spin {
 public:
     using duration = std::chrono::nanoseconds;  ///< of the monotonic clock
@@ -32,13 +33,15 @@ public:
                 std_atomics::pause();
                 if (ready()) return true;
             }
-            std::this_thread::yield();  // whoever we wait for may need this very core
         }
         return false;
     }
 
     /// Tells how long the last wait was in all: the spin and the sleep.
-    void waited(duration whole) noexcept { now_ = whole < longest_ ? longest_ : std::max(now_ / 2, longest_ / 16); }
+    void waited(duration whole) noexcept { now_ = whole < 2 * longest_ ? longest_ : std::max(now_ / 2, longest_ / 16); }
+
+    /// How long the next spin is at most.
+    [[nodiscard]] duration length() const noexcept { return now_; }
 
 private:
     using clock = deadline::clock;

@@ -58,7 +58,6 @@ result<short> state_of(int fd) noexcept {
     pollfd socket{fd, bell_or_end, 0};
     const timespec at_once{};
     if (uninterrupted([&] { return ::ppoll(&socket, 1, &at_once, nullptr); }) < 0) return refused("ppoll");
-    if ((socket.revents & POLLNVAL) != 0) return refused("ppoll", EBADF);
     return socket.revents;
 }
 
@@ -114,7 +113,6 @@ result<wait_result> doorbell::wait(deadline until) noexcept {
             return ::ppoll(&socket, 1, &left, nullptr);
         });
         if (ready < 0) return refused("ppoll");
-        if ((socket.revents & POLLNVAL) != 0) return refused("ppoll", EBADF);
         if (hung_up(socket.revents)) return wait_result::peer_dead;
         if (ready == 0) return wait_result::timed_out;
         const auto taken = drain();
