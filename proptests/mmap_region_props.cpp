@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// shm_test(mmap_region_props WRAP open fchmod posix_fallocate mmap madvise mremap fstat lstat linkat unlink)
+// shm_test(mmap_region_props WRAP open fchmod fchown posix_fallocate mmap madvise mremap fstat lstat linkat unlink)
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -7,7 +7,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,8 +39,8 @@
 
 namespace {
 
-failing_call failing_open, failing_fchmod, failing_posix_fallocate, failing_mmap, failing_madvise, failing_mremap,
-    failing_fstat, failing_lstat, failing_linkat, failing_unlink;
+failing_call failing_open, failing_fchmod, failing_fchown, failing_posix_fallocate, failing_mmap, failing_madvise,
+    failing_mremap, failing_fstat, failing_lstat, failing_linkat, failing_unlink;
 
 }  // namespace
 
@@ -51,6 +53,11 @@ int wrapped_open(const char* path, int flags, mode_t mode) {
 int real_fchmod(int fd, mode_t mode) asm("__real_fchmod");
 int wrapped_fchmod(int fd, mode_t mode) asm("__wrap_fchmod");
 int wrapped_fchmod(int fd, mode_t mode) { return failing_fchmod.fails() ? -1 : real_fchmod(fd, mode); }
+int real_fchown(int fd, uid_t user, gid_t group) asm("__real_fchown");
+int wrapped_fchown(int fd, uid_t user, gid_t group) asm("__wrap_fchown");
+int wrapped_fchown(int fd, uid_t user, gid_t group) {
+    return failing_fchown.fails() ? -1 : real_fchown(fd, user, group);
+}
 int real_posix_fallocate(int fd, off_t offset, off_t length) asm("__real_posix_fallocate");
 int wrapped_posix_fallocate(int fd, off_t offset, off_t length) asm("__wrap_posix_fallocate");
 int wrapped_posix_fallocate(int fd, off_t offset, off_t length) {
@@ -428,6 +435,75 @@ TEST(mmap_region, attach_refuses_a_foreign_owner) {
     }
     EXPECT_EQ(mmap_region::attach(path, access::read_only).error(),
               (fault{fault_kind::foreign_owner, geteuid(), owner}));
+}
+
+TEST(mmap_region, a_group_may_have_the_file_whatever_the_umask) {
+    const temporary_directory directory;
+    for (const mode_t mask : {0U, 077U, 0777U}) {
+        const std::string path = directory / std::to_string(mask);
+        const mode_t before = umask(mask);
+        const auto made = mmap_region::create(path, page, {.group = getegid()});
+        umask(before);
+        ASSERT_TRUE(made) << made.error().sentence();
+        EXPECT_EQ(stat_of(path).st_mode & 07777U, 0660U) << "umask " << mask;
+        EXPECT_EQ(stat_of(path).st_gid, getegid());
+        EXPECT_TRUE(mmap_region::attach(path, access::read_write, {.group = getegid()}));
+        EXPECT_EQ(mmap_region::attach(path).error(), (fault{fault_kind::permissions, 0640, 0660}));
+        EXPECT_EQ(mmap_region::attach(path, access::read_write, {.group = getegid() + 1}).error(),
+                  (fault{fault_kind::foreign_group, getegid() + 1, getegid()}));
+    }
+    ASSERT_EQ(chmod((directory / "0").c_str(), 0662), 0);
+    EXPECT_EQ(mmap_region::attach(directory / "0", access::read_write, {.group = getegid()}).error(),
+              (fault{fault_kind::permissions, 0660, 0662}));
+    failing_fchown.fail(EPERM);
+    EXPECT_EQ(mmap_region::create(directory / "not a member", page, {.group = 0}).error(),
+              (fault{fault_kind::access_denied, 0, EPERM}));
+    EXPECT_FALSE(std::filesystem::exists(directory / "not a member"));
+}
+
+TEST(mmap_region, with_a_group_the_owner_may_be_anybody) {
+    EXPECT_TRUE(mmap_region::attach("/etc/passwd", access::read_only, {.group = 0}));  // which is root's
+    if (!is_root) return;
+    const temporary_directory directory;
+    constexpr uid_t others[] = {1, 2};
+    constexpr gid_t group = 3;
+    ASSERT_EQ(chmod(directory.path().c_str(), 0777), 0);
+    const auto as = [](uid_t user, auto work) {
+        const pid_t child = start_child([&] {
+            if (setgid(group) != 0 || setuid(user) != 0) return 1;
+            return work() ? 0 : 2;
+        });
+        int status = -1;
+        EXPECT_EQ(waitpid(child, &status, 0), child);
+        EXPECT_EQ(status, 0) << "as user " << user;
+    };
+    const std::string path = directory / "region";
+    as(others[0], [&] {
+        const auto made = mmap_region::create(path, ring::required_size(8), {.group = group});
+        return made && ring::create(made->region(), 8);
+    });
+    as(others[1], [&] {
+        const auto file = mmap_region::attach(path, access::read_write, {.group = group});
+        auto producer = ring::attach(file.value().region()).value().claim_producer({2, 1}).value();
+        return producer.try_push(42) == shm::push_result::pushed;
+    });
+    const auto file = mmap_region::attach(path, access::read_write, {.group = group}).value();
+    auto numbers = ring::attach(file.region()).value().claim_consumer({1, 1}).value();
+    EXPECT_EQ(numbers.try_pop(), 42U);
+}
+
+// A sparse file would be a SIGBUS at the first write for which there is no memory.
+TEST(mmap_region, more_than_the_file_system_has_is_an_error_and_no_signal) {
+    const std::string path = "/dev/shm/shm-primitives-" + std::to_string(getpid());
+    struct statvfs all{};
+    ASSERT_EQ(statvfs("/dev/shm", &all), 0);
+    ASSERT_NE(all.f_blocks, 0U) << "/dev/shm has a size unless somebody mounts it without";
+    const auto size_bytes = static_cast<std::size_t>(all.f_blocks * all.f_frsize) + page;
+    EXPECT_EQ(mmap_region::create(path, size_bytes).error(),
+              (fault{fault_kind::system_call, 0, ENOSPC, "posix_fallocate"}));
+    EXPECT_FALSE(std::filesystem::exists(path));
+    const auto made = mmap_region::create(path, page, {.cleanup = file_cleanup::automatic});
+    EXPECT_TRUE(made) << "what was reserved in vain is given back";
 }
 
 TEST(mmap_region, attach_refuses_a_file_that_others_may_write) {

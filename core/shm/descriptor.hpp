@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
+#include <cstddef>
+#include <span>
+
 #include <shm/result.hpp>
+#include <shm/unique_fd.hpp>
 
 namespace shm {
 inline namespace v1 {
@@ -20,6 +24,26 @@ inline namespace v1 {
 
 /// Refuses `system_call` (EBADF) when no descriptor of that number is open.
 [[nodiscard]] result<void> validate_fd(int fd) noexcept;
+
+/// So many descriptors go in one message: the kernel takes no more.
+inline constexpr std::size_t max_descriptors = 253;
+
+/// Sends descriptors to the peer of a connected Unix socket, of any type but datagrams to several, in one message of one
+/// byte. The peer gets copies: these stay open, and are the caller's. Waits as the socket does. Refuses `count`,
+/// `access_denied`, `system_call` (EPIPE: the peer is gone, without a signal; EAGAIN; EBADF: one is not open).
+///
+///     shm::send_descriptors(socket, {{bytes.fd(), bell.fd()}}).value();
+///
+///     std::array<shm::unique_fd, 2> received;  // there
+///     shm::receive_descriptors(socket, received).value();
+///     auto bytes = shm::memfd_region::attach(std::move(received[0])).value();
+[[nodiscard]] result<void> send_descriptors(int socket, std::span<const int> descriptors) noexcept;
+
+/// Receives exactly `into.size()` descriptors, sent in one message, which are close-on-exec. Waits as the socket does. When it
+/// refuses, all that came is closed: `descriptors` (another number was sent), `count`, `access_denied`, `system_call`
+/// (EMFILE: this process may not have them all; ECONNRESET: the peer has closed its end; EAGAIN). What a descriptor refers to
+/// is still to be checked: memfd_region::attach does.
+[[nodiscard]] result<void> receive_descriptors(int socket, std::span<unique_fd> into) noexcept;
 
 }  // namespace v1
 }  // namespace shm

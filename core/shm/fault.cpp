@@ -138,11 +138,13 @@ wording wording_of(const fault& refused) {
         case fault_kind::exists: return {"file name", "a free one", "one that is taken"};
         case fault_kind::not_a_regular_file: return {"file type", "#", "#", file_type};
         case fault_kind::foreign_owner: return {"file owner", "user #", "user #"};
+        case fault_kind::foreign_group: return {"file group", "group #", "group #"};
         case fault_kind::permissions: return {"file mode", "#", "#", mode};
         case fault_kind::file_size: return {"file size", "at least # bytes", "#"};
         case fault_kind::shrink_refused: return {"new size", "at least # bytes", "#"};
         case fault_kind::file_size_limit: return {"file size limit (RLIMIT_FSIZE)", "at least # bytes", "#"};
         case fault_kind::seals: return {"seals", "#", "#", seals};
+        case fault_kind::descriptors: return {"descriptors received", "#", "#"};
         case fault_kind::huge_pages: return {"huge pages", "# bytes", "#", number, system_error};
         case fault_kind::socket_kind: return {"descriptor", "#", "#", descriptor_kind};
         case fault_kind::argument: return {"argument", "a number from 0 to #", "#", number, character};

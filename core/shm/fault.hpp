@@ -18,11 +18,13 @@ enum class fault_kind : std::uint8_t {
     exists,              ///< somebody has that name already
     not_a_regular_file,  ///< a symbolic link, FIFO, directory or device
     foreign_owner,       ///< the file belongs to another user
+    foreign_group,       ///< the file belongs to another group
     permissions,         ///< others than the owner may write the file
     file_size,           ///< the file's size is not what the mapping needs
     shrink_refused,      ///< a region only grows
     file_size_limit,     ///< RLIMIT_FSIZE is below the size asked for
     seals,               ///< the descriptor's seals do not protect the mapping
+    descriptors,         ///< another number of descriptors came than was wanted
     huge_pages,          ///< huge pages were required and there are none
     socket_kind,         ///< the descriptor is no socket of the kind needed
     argument,            ///< a command-line argument that does not say what it should

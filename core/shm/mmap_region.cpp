@@ -21,7 +21,7 @@ namespace shm {
 inline namespace v1 {
 namespace {
 
-constexpr mode_t owner_only = 0600;
+constexpr mode_t owner_only = 0600, owner_and_group = 0660;
 
 result<std::string> absolute(const std::string& path) noexcept {
     std::error_code error;
@@ -64,12 +64,14 @@ fault not_opened(const std::string& path, int error) noexcept {
     return refused("open", error);
 }
 
-/// Whether a file may be trusted to be one of ours.
-result<void> check(const struct stat& found) noexcept {
+/// Whether a file may be trusted to be one of ours: the user's, or the group's, into which only a member can give a file.
+result<void> check(const struct stat& found, gid_t group) noexcept {
     if (!S_ISREG(found.st_mode)) return not_regular(found.st_mode & S_IFMT);
-    if (found.st_uid != ::geteuid()) return fault{fault_kind::foreign_owner, ::geteuid(), found.st_uid};
+    if (group == no_group && found.st_uid != ::geteuid())
+        return fault{fault_kind::foreign_owner, ::geteuid(), found.st_uid};
+    if (group != no_group && found.st_gid != group) return fault{fault_kind::foreign_group, group, found.st_gid};
     constexpr mode_t all = 07777;
-    constexpr mode_t others_write = S_IWGRP | S_IWOTH;
+    const mode_t others_write = group == no_group ? S_IWGRP | S_IWOTH : S_IWOTH;
     if ((found.st_mode & others_write) != 0)
         return fault{fault_kind::permissions, found.st_mode & all & ~others_write, found.st_mode & all};
     if (found.st_size <= 0) return fault{fault_kind::file_size, 1, 0};
@@ -107,7 +109,10 @@ result<mmap_region> mmap_region::prepare(const std::string& path, std::size_t si
 
     mmap_region made{std::move(all)};
     // The mode given to open is subject to the umask.
-    if (::fchmod(made.all_.file.get(), owner_only) != 0) return refused("fchmod");
+    // The group first: the mode must not let another one in.
+    const int fd = made.all_.file.get();
+    if (chosen.group != no_group && ::fchown(fd, static_cast<uid_t>(-1), chosen.group) != 0) return refused("fchown");
+    if (::fchmod(fd, chosen.group == no_group ? owner_only : owner_and_group) != 0) return refused("fchmod");
     if (const auto reserved = reserve_storage(made.all_.file.get(), 0, size_bytes); !reserved) return reserved.error();
     if (const auto mapped = made.map(size_bytes); !mapped) return mapped.error();
     return made;
@@ -143,7 +148,7 @@ result<mmap_region> mmap_region::attach(const std::string& path, access allowed,
     if (!all.file) return not_opened(all.path, errno);
     struct stat found{};
     if (::fstat(all.file.get(), &found) != 0) return refused("fstat");
-    if (const auto ours = check(found); !ours) return ours.error();
+    if (const auto ours = check(found, chosen.group); !ours) return ours.error();
     const auto size_bytes = size_of(found);
     if (!size_bytes) return size_bytes.error();
 

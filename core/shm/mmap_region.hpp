@@ -21,11 +21,15 @@ enum class file_cleanup : std::uint8_t { manual, automatic };
 /// shorter. `moved`: earlier views point to nothing; take new ones.
 enum class [[nodiscard]] region_change : std::uint8_t { unchanged, grown, moved };
 
+/// Nobody but one user.
+inline constexpr gid_t no_group = static_cast<gid_t>(-1);
+
 /// How an mmap_region is made or attached to.
 struct mmap_options {
     file_cleanup cleanup = file_cleanup::manual;  ///< who removes the file's name
     std::size_t max_size_bytes = 0;       ///< address space set aside, within which the region grows and never moves
     core_dump dump = core_dump::include;  ///< whether the bytes go into a core dump of this process
+    gid_t group = no_group;  ///< whose members, of whatever user, may make, read and write the file as well: mode 0660
 };
 
 /// Bytes shared through a named file, for peers that have nothing in common but a path. Where a descriptor can be
@@ -40,16 +44,20 @@ struct mmap_options {
 /// Progress   all but the observers make system calls and may block in the file system
 /// Callers    create, prepare, attach: anyone. The object itself: one thread at a time, but for region(), size_bytes()
 ///            and path(), which any thread may call while no other call is running
-/// Shape      the file holds the bytes and nothing else, mode 0600. The region is as long as was asked for
+/// Shape      the file holds the bytes and nothing else, mode 0600, or 0660 with a group. The region is as long as was asked
+///            for
 /// Edges      none: what is placed in the bytes brings its own
 /// Refuses    create, prepare: `too_small` (0 bytes), `out_of_range` (above max_size_bytes), `exists`,
-///            `file_size_limit`. attach: `gone`, `not_a_regular_file`, `foreign_owner`, `permissions`, `file_size` (0),
+///            `file_size_limit`. attach: `gone`, `not_a_regular_file`, `foreign_owner`, `foreign_group`, `permissions`,
+///            `file_size` (0),
 ///            `out_of_range`. resize: `access_denied` (read-only), `shrink_refused`, `out_of_range`,
 ///            `file_size_limit`, `file_size` (the file has shrunk). All: `access_denied`, `system_call`
 /// Crash      killed before `publish`: nothing remains, save on a file system without O_TMPFILE (NFS, FAT): there the
 ///            unfinished file remains under its name, and what was to be placed in it is `not_ready`. Killed after it:
 ///            the file remains. Killed in `resize`: the file may be longer than its creator's region, which harms nobody
-/// Trust      crash-prone peers of the same user: no other user could ever open or own the file. Whoever may write it
+/// Trust      crash-prone peers of the same user, or of the same group if one is given: nobody else could ever open the file.
+///            With a group any of its members may have made it; in a folder whose files take the folder's group (set-group-ID),
+///            anybody who may make files there. Whoever may write it
 ///            may also truncate it under the mapping: touching bytes past its end is then a SIGBUS, which only a sealed
 ///            memfd_region excludes; so does a full disk on a sparse file that was made by something else
 /// Source     none; open(2) and the LMDB habit of mapping the whole of the maximum size at once
