@@ -23,19 +23,22 @@ WARNINGS = ["-std=c++20", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 
 # What the headers' examples speak of. They are compiled, not linked.
 FIXTURES = """
+#include <array>
 #include <cassert>
 #include <cstddef>
 #include <cstring>
+#include <shm/descriptor.hpp>
+#include <shm/doorbell.hpp>
 #include <shm/heap_region.hpp>
 #include <shm/memfd_region.hpp>
 #include <shm/message_framing.hpp>
 #include <shm/mmap_region.hpp>
 #include <shm/proof_of_death.hpp>
+#include <shm/segment_builder.hpp>
 #include <shm/spsc_ring.hpp>
 struct price { int cents; };
 extern std::size_t size, capacity;
-extern int peer;
-void send_descriptor(int to, int what);
+extern int connection;
 """
 
 

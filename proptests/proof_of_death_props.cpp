@@ -6,6 +6,7 @@
 #include <rapidcheck.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -145,6 +146,17 @@ TEST(this_process, is_the_pid_and_the_start_time) {
     EXPECT_TRUE(me.valid());
     EXPECT_NE(me.incarnation, 0U);
     EXPECT_EQ(shm::this_process().value(), me);
+}
+
+TEST(this_pid_namespace, is_the_one_that_children_share) {
+    struct stat found{};
+    ASSERT_EQ(stat("/proc/self/ns/pid", &found), 0);
+    const auto ours = shm::this_pid_namespace().value();
+    EXPECT_EQ(ours, found.st_ino);
+    const pid_t child = start_child([&] { return shm::this_pid_namespace().value() == ours ? 0 : 1; });
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
 }
 
 TEST(this_process, the_incarnation_is_the_low_half_of_field_22) {

@@ -32,11 +32,16 @@ inline constexpr std::size_t max_descriptors = 253;
 /// byte. The peer gets copies: these stay open, and are the caller's. Waits as the socket does. Refuses `count`,
 /// `access_denied`, `system_call` (EPIPE: the peer is gone, without a signal; EAGAIN; EBADF: one is not open).
 ///
-///     shm::send_descriptors(socket, {{bytes.fd(), bell.fd()}}).value();
+///     auto bytes = shm::memfd_region::create(size).value();
+///     shm::send_descriptors(connection, {{bytes.fd()}}).value();
 ///
-///     std::array<shm::unique_fd, 2> received;  // there
-///     shm::receive_descriptors(socket, received).value();
+/// and there:
+///
+///     std::array<shm::unique_fd, 1> received;
+///     shm::receive_descriptors(connection, received).value();
 ///     auto bytes = shm::memfd_region::attach(std::move(received[0])).value();
+///
+/// Whoever is to be sent more: `{{bytes.fd(), bell.fd()}}`.
 [[nodiscard]] result<void> send_descriptors(int socket, std::span<const int> descriptors) noexcept;
 
 /// Receives exactly `into.size()` descriptors, sent in one message, which are close-on-exec. Waits as the socket does. When it

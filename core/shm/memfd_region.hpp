@@ -25,7 +25,7 @@ struct memfd_options {
 /// Anonymous bytes that are shared by handing on a descriptor: by inheritance or over a Unix socket. The default choice.
 ///
 ///     auto bytes = shm::memfd_region::create(size).value();
-///     send_descriptor(peer, bytes.fd());  // there: shm::memfd_region::attach(received)
+///     shm::send_descriptors(connection, {{bytes.fd()}}).value();  // there: attach to what receive_descriptors has received
 ///
 /// Promise    zeroed bytes, storage reserved for each, whose number nobody can change any more
 /// Progress   create and attach make system calls and may block; the rest is wait-free

@@ -25,7 +25,6 @@ inline namespace v1 {
 ///         "slots", {.slot_count = 100, .slot_size = 256});
 ///     auto bytes = shm::memfd_region::create(plan.required_size()).value();
 ///     auto made = plan.create(bytes.region()).value();
-///
 ///     auto segment = shm::segment::attach(bytes.region()).value();  // elsewhere, of its own mapping
 ///     auto me = segment.join(shm::this_process().value()).value();
 ///     auto jobs = segment.find<shm::spsc_ring<int>>("jobs").value();

@@ -42,12 +42,12 @@ struct shape_of_placed<T> {
 
 /// What a segment has to know of a T to hold one: specialise it for what is not a primitive and not plain values.
 ///
-///     kind      tells it from whatever else may lie in a segment: eight characters, or any number
-///     shape     what segment_builder::add takes to make one
-///     handle    what basic_segment::find returns
-///     describe  kind, size, count and elements of one of that shape; the builder adds name and offset
-///     create    makes one in bytes that are zero and as many as described
-///     attach    finds one there, as described by a table that nobody vouches for
+/// - kind      tells it from whatever else may lie in a segment: eight characters, or any number
+/// - shape     what segment_builder::add takes to make one
+/// - handle    what basic_segment::find returns
+/// - describe  kind, size, count and elements of one of that shape; the builder adds name and offset
+/// - create    makes one in bytes that are zero and as many as described
+/// - attach    finds one there, as described by a table that nobody vouches for
 ///
 /// This one is of every primitive, by the verbs that they share: a new one needs nothing to be held.
 template <class T>
