@@ -19,6 +19,7 @@ fixtures() {
 #include <cstdint>
 #include <span>
 #include <shm/bip_buffer.hpp>
+#include <shm/doorbell.hpp>
 #include <shm/heap_region.hpp>
 #include <shm/mmap_region.hpp>
 #include <shm/spsc_ring.hpp>
@@ -51,6 +52,9 @@ extern shm::treiber_slab_header<> slab_header;
 extern std::span<raw_slab_type::entry> entries;
 extern std::span<raw_slab_type::meta> metas;
 extern std::span<const shm::pool_class> classes;
+extern shm::doorbell bell;
+extern shm::doorbell_handle bell_handle;
+extern int fd;
 CPP
 }
 

@@ -33,6 +33,7 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/treiber_slab.hpp>
 #include <shm/var_slot_pool.hpp>
+#include <shm/wakeup.hpp>
 
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
@@ -254,6 +255,26 @@ TEST_F(signal_safety, a_named_region_allocates_only_for_its_name) {
               0);
 }
 
+TEST_F(signal_safety, a_doorbell_and_a_wakeup_allocate_nothing) {
+    EXPECT_EQ(allocations_of([] {
+                  auto [bell, handle] = shm::doorbell::create_pair().value();
+                  auto other = shm::doorbell::from_handle(std::move(handle)).value();
+                  EXPECT_EQ(other.signal().value(), shm::signal_result::sent);
+                  EXPECT_EQ(bell.pending_bytes().value(), 1u);
+                  EXPECT_EQ(bell.wait(shm::deadline::max()).value(), shm::wait_result::rung);
+                  EXPECT_TRUE(bell.accept() && !bell.is_peer_dead() && bell.drain());
+                  std::array<shm::wakeup<>::word, 2> words{};
+                  shm::wakeup<> here{words[0], words[1], std::move(bell)};
+                  shm::wakeup<> there{words[1], words[0], std::move(other)};
+                  EXPECT_TRUE(here.announce([] { return false; }));
+                  EXPECT_EQ(there.notify().value(), shm::notify_result::rung);
+                  bool ready = false;
+                  EXPECT_EQ(here.wait([&] { return std::exchange(ready, true); }, shm::deadline::max()).value(),
+                            shm::wakeup_result::ready);
+              }),
+              0);
+}
+
 TEST_F(signal_safety, a_wait_for_a_death_allocates_nothing) {
     const auto watch = shm::process_watch::open(shm::this_process().value()).value();
     EXPECT_EQ(allocations_of([&] { EXPECT_EQ(watch.wait().error().what, shm::fault_kind::not_dead); }), 0);
@@ -341,6 +362,17 @@ TEST_F(signal_safety, a_pool_makes_no_system_call) {
     const int status = ended_without_system_calls([&] {
         return pool::attach(bytes.region()) && use(shared, member) && shared.grow(bytes.region(), {1, 64}) &&
                !shared.grow(bytes.region(), {1, 1 << 20});
+    });
+    EXPECT_TRUE(exited_with(status, 0)) << status;
+}
+
+TEST_F(signal_safety, notifying_who_is_awake_makes_none) {
+    auto [bell, handle] = shm::doorbell::create_pair().value();
+    std::array<shm::wakeup<>::word, 2> words{};
+    shm::wakeup<> wake{words[0], words[1], std::move(bell)};
+    const int status = ended_without_system_calls([&] {
+        return wake.notify().value() == shm::notify_result::nobody_asleep && !wake.announce([] { return true; }) &&
+               wake.wait([] { return true; }).value() == shm::wakeup_result::ready;
     });
     EXPECT_TRUE(exited_with(status, 0)) << status;
 }
