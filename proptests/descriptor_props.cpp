@@ -145,14 +145,14 @@ protected:
     descriptors_over_a_socket() {
         std::array<int, 2> ends{};
         EXPECT_EQ(socketpair(AF_UNIX, GetParam() | SOCK_CLOEXEC, 0, ends.data()), 0);
-        here = shm::unique_fd{ends[0]};
-        there = shm::unique_fd{ends[1]};
+        here_ = shm::unique_fd{ends[0]};
+        there_ = shm::unique_fd{ends[1]};
     }
     /// So many of one file.
-    [[nodiscard]] std::vector<int> copies(std::size_t count) const { return std::vector<int>(count, here.get()); }
+    [[nodiscard]] std::vector<int> copies(std::size_t count) const { return std::vector<int>(count, here_.get()); }
 
-    shm::unique_fd here;
-    shm::unique_fd there;
+    shm::unique_fd here_;
+    shm::unique_fd there_;
 };
 INSTANTIATE_TEST_SUITE_P(of, descriptors_over_a_socket, testing::Values(SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM),
                          [](const auto& type) {
@@ -164,9 +164,9 @@ INSTANTIATE_TEST_SUITE_P(of, descriptors_over_a_socket, testing::Values(SOCK_STR
 TEST_P(descriptors_over_a_socket, give_another_process_a_segment) {
     const auto plan = shm::segment_builder{}.peers(2).add<shm::spsc_ring<int>>("numbers", 8);
     const pid_t child = start_child([&] {
-        here = {};
+        here_ = {};
         std::array<shm::unique_fd, 1> received;
-        if (!shm::receive_descriptors(there.get(), received)) return 1;
+        if (!shm::receive_descriptors(there_.get(), received)) return 1;
         if (fcntl(received[0].get(), F_GETFD) != FD_CLOEXEC) return 2;
         const auto bytes = shm::memfd_region::attach(std::move(received[0]));
         if (!bytes) return 3;
@@ -177,7 +177,7 @@ TEST_P(descriptors_over_a_socket, give_another_process_a_segment) {
     const auto bytes = shm::memfd_region::create(plan.required_size()).value();
     const auto made = plan.create(bytes.region()).value();
     const std::array<int, 1> sent{bytes.fd()};
-    EXPECT_TRUE(shm::send_descriptors(here.get(), sent));
+    EXPECT_TRUE(shm::send_descriptors(here_.get(), sent));
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
@@ -190,12 +190,12 @@ TEST_P(descriptors_over_a_socket, arrive_in_their_order_close_on_exec) {
         const auto before = open_descriptors();
         {
             std::vector<int> sent = copies(count);
-            sent.back() = there.get();
-            ASSERT_TRUE(shm::send_descriptors(here.get(), sent));
+            sent.back() = there_.get();
+            ASSERT_TRUE(shm::send_descriptors(here_.get(), sent));
             std::vector<shm::unique_fd> received(count);
-            ASSERT_TRUE(shm::receive_descriptors(there.get(), received));
+            ASSERT_TRUE(shm::receive_descriptors(there_.get(), received));
             struct stat expected{}, found{};
-            fstat(there.get(), &expected);
+            fstat(there_.get(), &expected);
             fstat(received.back().get(), &found);
             EXPECT_EQ(found.st_ino, expected.st_ino);
             for (const auto& fd : received) EXPECT_EQ(fcntl(fd.get(), F_GETFD), FD_CLOEXEC);
@@ -207,29 +207,29 @@ TEST_P(descriptors_over_a_socket, arrive_in_their_order_close_on_exec) {
 TEST_P(descriptors_over_a_socket, of_another_number_are_closed_and_refused) {
     const auto before = open_descriptors();
     for (const auto& [sent, wanted] : {std::pair{1, 2}, {2, 1}, {3, 253}, {253, 3}}) {
-        ASSERT_TRUE(shm::send_descriptors(here.get(), copies(static_cast<std::size_t>(sent))));
+        ASSERT_TRUE(shm::send_descriptors(here_.get(), copies(static_cast<std::size_t>(sent))));
         std::vector<shm::unique_fd> received(static_cast<std::size_t>(wanted));
-        EXPECT_EQ(shm::receive_descriptors(there.get(), received).error(),
+        EXPECT_EQ(shm::receive_descriptors(there_.get(), received).error(),
                   (fault{fault_kind::descriptors, std::uint64_t(wanted), std::uint64_t(sent)}));
         for (const auto& fd : received) EXPECT_FALSE(fd);
     }
-    ASSERT_EQ(send(here.get(), "x", 1, 0), 1);
+    ASSERT_EQ(send(here_.get(), "x", 1, 0), 1);
     std::array<shm::unique_fd, 1> received;
-    EXPECT_EQ(shm::receive_descriptors(there.get(), received).error(), (fault{fault_kind::descriptors, 1, 0}));
+    EXPECT_EQ(shm::receive_descriptors(there_.get(), received).error(), (fault{fault_kind::descriptors, 1, 0}));
     EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST_P(descriptors_over_a_socket, that_cannot_all_be_had_are_closed_and_refused) {
     const auto before = open_descriptors();
-    ASSERT_TRUE(shm::send_descriptors(here.get(), copies(3)));
+    ASSERT_TRUE(shm::send_descriptors(here_.get(), copies(3)));
     rlimit limit{};
     ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    const int next = dup(here.get());
+    const int next = dup(here_.get());
     close(next);
     const rlimit two_more{static_cast<rlim_t>(next) + 2, limit.rlim_max};
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &two_more), 0);
     std::array<shm::unique_fd, 3> received;
-    const auto outcome = shm::receive_descriptors(there.get(), received);
+    const auto outcome = shm::receive_descriptors(there_.get(), received);
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
     EXPECT_EQ(outcome.error(), system_call(EMFILE));
     EXPECT_EQ(open_descriptors(), before);
@@ -238,15 +238,15 @@ TEST_P(descriptors_over_a_socket, that_cannot_all_be_had_are_closed_and_refused)
 // As many arrive as are wanted, and more were sent: they are refused all the same.
 TEST_P(descriptors_over_a_socket, of_which_some_were_lost_are_refused_although_the_number_is_right) {
     const auto before = open_descriptors();
-    ASSERT_TRUE(shm::send_descriptors(here.get(), copies(3)));
+    ASSERT_TRUE(shm::send_descriptors(here_.get(), copies(3)));
     rlimit limit{};
     ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    const int next = dup(here.get());
+    const int next = dup(here_.get());
     close(next);
     const rlimit two_more{static_cast<rlim_t>(next) + 2, limit.rlim_max};
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &two_more), 0);
     std::array<shm::unique_fd, 2> received;
-    const auto outcome = shm::receive_descriptors(there.get(), received);
+    const auto outcome = shm::receive_descriptors(there_.get(), received);
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
     EXPECT_EQ(outcome.error(), system_call(EMFILE));
     EXPECT_FALSE(received[0]);
@@ -254,23 +254,23 @@ TEST_P(descriptors_over_a_socket, of_which_some_were_lost_are_refused_although_t
 }
 
 TEST_P(descriptors_over_a_socket, whose_peer_is_gone_are_an_error_and_no_signal) {
-    there = {};
-    const auto sent = shm::send_descriptors(here.get(), copies(1)).error();
+    there_ = {};
+    const auto sent = shm::send_descriptors(here_.get(), copies(1)).error();
     EXPECT_EQ(sent, system_call(GetParam() == SOCK_DGRAM ? ECONNREFUSED : EPIPE));
     std::array<shm::unique_fd, 1> received;
-    shm::set_nonblocking(here.get()).value();  // a datagram socket is not told that its peer is gone
-    EXPECT_EQ(shm::receive_descriptors(here.get(), received).error(),
+    shm::set_nonblocking(here_.get()).value();  // a datagram socket is not told that its peer is gone
+    EXPECT_EQ(shm::receive_descriptors(here_.get(), received).error(),
               system_call(GetParam() == SOCK_DGRAM ? EAGAIN : ECONNRESET));
 }
 
 TEST_P(descriptors_over_a_socket, are_at_least_one_at_most_253_and_open) {
     std::vector<shm::unique_fd> none, many(254);
-    EXPECT_EQ(shm::send_descriptors(here.get(), copies(0)).error(), (fault{fault_kind::count, 253, 0}));
-    EXPECT_EQ(shm::send_descriptors(here.get(), copies(254)).error(), (fault{fault_kind::count, 253, 254}));
-    EXPECT_EQ(shm::receive_descriptors(here.get(), none).error(), (fault{fault_kind::count, 253, 0}));
-    EXPECT_EQ(shm::receive_descriptors(here.get(), many).error(), (fault{fault_kind::count, 253, 254}));
-    const std::array<int, 2> closed{here.get(), INT_MAX};
-    EXPECT_EQ(shm::send_descriptors(here.get(), closed).error(), system_call(EBADF));
+    EXPECT_EQ(shm::send_descriptors(here_.get(), copies(0)).error(), (fault{fault_kind::count, 253, 0}));
+    EXPECT_EQ(shm::send_descriptors(here_.get(), copies(254)).error(), (fault{fault_kind::count, 253, 254}));
+    EXPECT_EQ(shm::receive_descriptors(here_.get(), none).error(), (fault{fault_kind::count, 253, 0}));
+    EXPECT_EQ(shm::receive_descriptors(here_.get(), many).error(), (fault{fault_kind::count, 253, 254}));
+    const std::array<int, 2> closed{here_.get(), INT_MAX};
+    EXPECT_EQ(shm::send_descriptors(here_.get(), closed).error(), system_call(EBADF));
     std::array<shm::unique_fd, 1> received;
     EXPECT_EQ(shm::receive_descriptors(STDIN_FILENO, received).error().what, fault_kind::system_call);
 }
@@ -279,15 +279,15 @@ TEST_P(descriptors_over_a_socket, come_through_interrupted_calls_and_failing_one
     const auto before = open_descriptors();
     std::array<shm::unique_fd, 1> received;
     failing_sendmsg.fail(EINTR, 3);
-    EXPECT_TRUE(shm::send_descriptors(here.get(), copies(1)));
+    EXPECT_TRUE(shm::send_descriptors(here_.get(), copies(1)));
     failing_recvmsg.fail(EINTR, 3);
-    EXPECT_TRUE(shm::receive_descriptors(there.get(), received));
+    EXPECT_TRUE(shm::receive_descriptors(there_.get(), received));
     EXPECT_TRUE(failing_sendmsg.all_failed() && failing_recvmsg.all_failed());
     received[0] = {};
     failing_sendmsg.fail(ENOBUFS);
-    EXPECT_EQ(shm::send_descriptors(here.get(), copies(1)).error(), system_call(ENOBUFS));
+    EXPECT_EQ(shm::send_descriptors(here_.get(), copies(1)).error(), system_call(ENOBUFS));
     failing_recvmsg.fail(ENOMEM);
-    EXPECT_EQ(shm::receive_descriptors(there.get(), received).error(), system_call(ENOMEM));
+    EXPECT_EQ(shm::receive_descriptors(there_.get(), received).error(), system_call(ENOMEM));
     EXPECT_EQ(open_descriptors(), before);
 }
 

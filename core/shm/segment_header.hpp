@@ -13,7 +13,7 @@ namespace shm {
 inline namespace v1 {
 
 /// What lies where in a segment: a line of its table, in the same form in shared memory and in a private copy.
-struct segment_block {
+struct alignas(8) segment_block {
     static constexpr std::size_t max_name_bytes = 47;  ///< of a name; a zero always follows
 
     std::array<char, max_name_bytes + 1> name{};  ///<  0  zero-padded, so that equal names are equal bytes
