@@ -120,13 +120,7 @@ struct two_ends {
     std::optional<doorbell> there;
 };
 
-class a_doorbell : public testing::Test {
-protected:
-    a_doorbell() : here{ends_.here}, there{ends_.there} {}
-    two_ends ends_;
-    doorbell& here;
-    std::optional<doorbell>& there;
-};
+class a_doorbell : public testing::Test, protected two_ends {};
 
 TEST_F(a_doorbell, is_a_pair_of_connected_close_on_exec_sockets) {
     for (const int fd : {here.fd(), there->fd()}) {
@@ -410,8 +404,8 @@ TEST_F(a_doorbell, is_refused_to_a_forked_child_and_its_bells_stay_the_parents) 
 
 TEST(a_forked_child, has_the_end_that_it_was_given) {
     auto [here, handle] = doorbell::create_pair().value();
-    const pid_t child = start_child([handle = &handle] {
-        auto mine = doorbell::from_handle(std::move(*handle)).value();
+    const pid_t child = start_child([given = &handle] {
+        auto mine = doorbell::from_handle(std::move(*given)).value();
         if (mine.wait(deadline::max()).value() != wait_result::rung) return 1;
         return mine.signal().value() == signal_result::sent ? 0 : 2;
     });
