@@ -854,6 +854,34 @@ struct killed_with_a_message {
     }
 };
 
+/// A message whose sender leaves at once, and that nobody receives. Who looks for it has been told nothing.
+template <class A>
+struct sent_and_left {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "what nobody will receive is found, though its sender has left";
+    slab_and_members<A, 2, 2> all;
+    std::uint32_t returned = 0;
+
+    void look() {
+        const auto done = all.members[1]->reclaim_in_flight([](slot_handle) { return true; });
+        check(done.has_value() && done->complete && done->in_flight == 0);
+        returned += done->returned;
+    }
+    void before() { all.make(); }
+    void thread(unsigned me) {
+        if (me == 1) return look();
+        all.give(0, *all.take(0));
+        const auto sent = all.take(0);
+        check(sent.has_value() && all.members[0]->mark_in_flight(*sent).has_value());
+        all.members[0].reset();
+    }
+    void after() {
+        look();
+        check(returned == 1);
+        all.all_are_free(1);
+    }
+};
+
 /// One try is all there is before a call is `contended`.
 template <class A>
 struct given_up {
@@ -1035,6 +1063,7 @@ const bool added = [] {
     add<recovered_by_two>("treiber_slab", "treiber_slab_recovered_by_two");
     add<entry_given_out_again>("treiber_slab", "treiber_slab_entry_given_out_again");
     add<killed_with_a_message>("treiber_slab", "treiber_slab_killed_with_a_message");
+    add<sent_and_left>("treiber_slab", "treiber_slab_sent_and_left");
     add<given_up>("treiber_slab", "treiber_slab_given_up");
     add<given_up_for_another>("treiber_slab", "treiber_slab_given_up_for_another");
     add<recovery_given_up>("treiber_slab", "treiber_slab_recovery_given_up");

@@ -201,6 +201,7 @@ TEST_F(signal_safety, a_slab_allocates_nothing) {
                   const auto other = shared.join(peer).value();
                   right = use(shared, member) && !shared.join(peer) && !slab::create(memory.region(), shape);
                   right &= member.reclaim(dead)->complete;
+                  right &= member.reclaim_in_flight([](auto) { return true; })->complete;
               }),
               0);
     EXPECT_TRUE(right);
@@ -332,7 +333,9 @@ TEST_F(signal_safety, a_slab_makes_no_system_call) {
     auto member = shared.join(peer).value();
     const auto dead = shm::reap(start_child([] { return 0; })).value().proof;
     const int status = ended_without_system_calls([&] {
-        return slab::attach(memory.region()) && use(shared, member) && member.reclaim(dead)->complete;  // held nothing
+        return slab::attach(memory.region()) && use(shared, member) &&
+               member.reclaim(dead)->complete &&  // held nothing
+               member.reclaim_in_flight([](auto) { return true; })->complete;
     });
     EXPECT_TRUE(exited_with(status, 0)) << status;
 }

@@ -598,6 +598,7 @@ TEST_F(a_slab, what_was_moved_from_is_no_second_member) {
     EXPECT_EQ(member.free_allocated(kept).error().what, errors::corrupt);
     EXPECT_EQ(member.free(sent).error().what, errors::corrupt);
     EXPECT_EQ(member.reclaim(kernel_of_tests::saw(somebody_else)).error().what, errors::corrupt);
+    EXPECT_EQ(member.reclaim_in_flight([](slot_handle) { return true; }).error().what, errors::corrupt);
     // NOLINTEND(bugprone-use-after-move)
     EXPECT_EQ(tested.header().reported_corrupt.load(), 0u);
 
@@ -893,6 +894,9 @@ TEST_F(a_contended_slab, finishes_what_is_half_given_back_once) {
              call{[](auto& member, slot_handle, slot_handle) {
                  member.reclaim(kernel_of_tests::saw(somebody_else)).value();
              }},
+             call{[](auto& member, slot_handle, slot_handle) {
+                 EXPECT_EQ(member.reclaim_in_flight([](slot_handle) { return true; })->returned, 0u);
+             }},
              call{[](auto& member, slot_handle half, slot_handle) {
                  auto moved = std::move(member);
                  member = std::move(moved);
@@ -912,6 +916,18 @@ TEST_F(a_contended_slab, finishes_what_is_half_given_back_once) {
         EXPECT_EQ(had.size(), 3u);
         for (const slot_handle each : had) member_.free_allocated(each).value();
     }
+}
+
+TEST_F(a_contended_slab, what_is_lost_in_flight_is_given_back_where_it_went_on) {
+    const auto lost = [](slot_handle) { return true; };
+    for (int i = 0; i < 2; ++i) member_.mark_in_flight(*member_.try_alloc()).value();
+    spoil(&made_.inner().slot(0).word, attempts);
+    EXPECT_EQ(member_.reclaim_in_flight(lost).error(), contended);
+    spoil(head(), attempts);
+    EXPECT_EQ(member_.reclaim_in_flight(lost).error(), contended);
+    EXPECT_EQ(made_.free_count_approx(), 2u) << "one is freed, and not yet on the list";
+    EXPECT_EQ(member_.reclaim_in_flight(lost)->returned, 1u);
+    EXPECT_EQ(all_that_is_free<spoilt_slab>(member_).size(), 3u);
 }
 
 TEST_F(a_contended_slab, who_leaves_or_dies_with_something_half_given_back_is_found) {

@@ -232,6 +232,27 @@ TEST_F(a_pool, grows_to_sixteen_slabs_and_no_further) {
     EXPECT_EQ(taken, 17U);
 }
 
+TEST_F(a_pool, gives_back_what_is_in_flight_and_lost_though_its_sender_has_left) {
+    auto heir = made.join(another).value();
+    pool_handle small, large, last;
+    {
+        auto sender = made.join(somebody).value();
+        small = *sender.try_alloc(1), last = *sender.try_alloc(1), large = *sender.try_alloc(256);
+        for (const pool_handle each : {small, last, large}) ASSERT_TRUE(sender.mark_in_flight(each));
+    }
+    std::vector<pool_handle> asked;
+    const auto done = heir.reclaim_in_flight([&](pool_handle sent) { return asked.push_back(sent), sent != small; });
+    EXPECT_TRUE(done && done->complete);
+    EXPECT_EQ(done->returned, 2U);
+    EXPECT_EQ(done->in_flight, 1U);
+    EXPECT_EQ(asked, (std::vector{small, last, large}));
+    EXPECT_TRUE(heir.adopt(small));
+    EXPECT_EQ(heir.adopt(large).error(), (shm::slot_error{kind::generation_mismatch, 1, 2}));
+    EXPECT_EQ(heir.reclaim_in_flight([](pool_handle) { return true; })->returned, 0U);
+    ASSERT_TRUE(heir.free_allocated(small));
+    EXPECT_EQ(made.slab_at(0).free_count_approx() + made.slab_at(1).free_count_approx(), 3U);
+}
+
 /// Whose death is proven counts, and nothing else.
 TEST_F(a_pool, gives_nothing_back_for_another_ones_death) {
     auto dead = made.join(somebody).value(), heir = made.join(another).value();

@@ -258,7 +258,7 @@ public:
     }
 
     /// Gives the entry up. If it still has slots allocated, the entry stays its own until a proof of death, so that they are
-    /// found. What it has sent is its receivers' to give back: nobody finds it here any more.
+    /// found. What it has sent is its receivers' to give back; what nobody can receive, `reclaim_in_flight` finds.
     ~member() { leave(); }
 
     /// Takes a free slot: a handle, `would_block`, `contended` or `corrupt`.
@@ -355,6 +355,29 @@ public:
     /// The same; what the dead has sent stays in flight.
     [[nodiscard]] result<reclaimed, slot_error> reclaim(const proof_of_death& dead) noexcept {
         return reclaim(dead, [](slot_handle) { return false; });
+    }
+
+    /// Gives back each slot in flight, whoever sent it, alive, dead or gone, of which `lost(slot_handle)` says that nobody can
+    /// receive it any more: of a queue that has been thrown away, say. A receiver that comes too late is refused.
+    template <class Lost>
+    [[nodiscard]] result<reclaimed, slot_error> reclaim_in_flight(Lost lost) noexcept {
+        if (!finish()) return why_unfinished();
+        reclaimed done;
+        for (std::uint32_t i = 0; i < slab_.slot_count_; ++i) {
+            const slot_word is = slab_.slots_[i].now();
+            if (is.state != slot_state::in_flight) continue;
+            const slot_handle sent{i, is.generation};
+            if (!lost(sent)) {
+                ++done.in_flight;
+                continue;
+            }
+            const auto freed = free(sent);
+            if (freed)
+                ++done.returned;
+            else if (freed.error().what == errors::contended || corrupt_)
+                return freed.error();
+        }
+        return done;
     }
 
     /// As which this member owns slots.

@@ -422,27 +422,23 @@ public:
     /// have been seen to.
     template <class Lost>
     [[nodiscard]] result<reclaimed, slot_error> reclaim(const proof_of_death& dead, Lost lost) noexcept {
-        reclaimed all;
-        all.complete = meet().has_value() && !more();
-        std::optional<slot_error> refused;
-        for (std::uint32_t number = 0; number < joined_; ++number) {
-            const auto done =
-                members_[number]->reclaim(dead, [&](slot_handle slot) { return lost(pool_handle{number, slot}); });
-            if (!done) {
-                if (!refused) refused = done.error();
-                continue;
-            }
-            all.returned += done->returned;
-            all.in_flight += done->in_flight;
-            all.complete = all.complete && done->complete;
-        }
-        if (refused) return *refused;
-        return all;
+        return in_each_slab([&](slab_member& there, std::uint32_t number) {
+            return there.reclaim(dead, [&](slot_handle slot) { return lost(pool_handle{number, slot}); });
+        });
     }
 
     /// The same; what the dead has sent stays in flight.
     [[nodiscard]] result<reclaimed, slot_error> reclaim(const proof_of_death& dead) noexcept {
         return reclaim(dead, [](pool_handle) { return false; });
+    }
+
+    /// Gives back each slot in flight of which `lost(pool_handle)` says that nobody can receive it any more, as the slab's
+    /// reclaim_in_flight does. It is not complete while there is a slab that this member cannot join.
+    template <class Lost>
+    [[nodiscard]] result<reclaimed, slot_error> reclaim_in_flight(Lost lost) noexcept {
+        return in_each_slab([&](slab_member& there, std::uint32_t number) {
+            return there.reclaim_in_flight([&](slot_handle slot) { return lost(pool_handle{number, slot}); });
+        });
     }
 
     /// Joins the slabs that have been added since; operations that need one do it themselves. Says what keeps it from one.
@@ -496,6 +492,26 @@ private:
             if (why != alloc_status::contended) why = taken.status();
         }
         return why;
+    }
+
+    /// What a reclaim has done in all slabs; its first error, when all have been seen to.
+    template <class Reclaim>
+    [[nodiscard]] result<reclaimed, slot_error> in_each_slab(Reclaim reclaim) noexcept {
+        reclaimed all;
+        all.complete = meet().has_value() && !more();
+        std::optional<slot_error> refused;
+        for (std::uint32_t number = 0; number < joined_; ++number) {
+            const result<reclaimed, slot_error> done = reclaim(*members_[number], number);
+            if (!done) {
+                if (!refused) refused = done.error();
+                continue;
+            }
+            all.returned += done->returned;
+            all.in_flight += done->in_flight;
+            all.complete = all.complete && done->complete;
+        }
+        if (refused) return *refused;
+        return all;
     }
 
     template <class Operation>
