@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -22,6 +23,7 @@
 
 #include <shm/memfd_region.hpp>
 #include <shm/unique_fd.hpp>
+#include <shm/unique_mapping.hpp>
 
 namespace bench {
 namespace {
@@ -172,16 +174,19 @@ std::uint64_t stopwatch::next_chunk(std::uint64_t done) {
 
 outcome run_once(const contestant& who, sides where, const conditions& how) {
     (void)stay_on(how.first_cpu);  // the memory is taken near it
-    const auto control = shm::memfd_region::create(sizeof(run)).value();
-    auto& shared = *new (control.region().data()) run{how.duration};
+    const shm::unique_mapping control{
+        ::mmap(nullptr, sizeof(run), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), sizeof(run)};
+    if (control.data() == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
+    auto& shared = *new (control.data()) run{how.duration};  // a region's bytes would not be there in a child
     const auto memory = shm::memfd_region::create(who.size_bytes).value();
 
     std::vector<child> children;
     if (where == sides::threads) {
         children.push_back(fork_child([&] {
-            who.make(memory.region());
-            std::thread other{[&] { pinned(how.second_cpu, shared, [&] { who.second(memory.region(), shared); }); }};
-            pinned(how.first_cpu, shared, [&] { who.first(memory.region(), shared); });
+            const auto bytes = shm::memfd_region::attach(shm::unique_fd{dup(memory.fd())}).value();
+            who.make(bytes.region());
+            std::thread other{[&] { pinned(how.second_cpu, shared, [&] { who.second(bytes.region(), shared); }); }};
+            pinned(how.first_cpu, shared, [&] { who.first(bytes.region(), shared); });
             other.join();
         }));
     } else {

@@ -134,7 +134,7 @@ TEST(memfd_region, what_another_process_writes_is_read) {
     auto consumer = placed.claim_consumer({1, 1}).value();
     const pid_t child = start_child([&] {
         const auto attached = memfd_region::attach(sent(made.fd()));
-        if (!attached || attached->region().data() == made.region().data()) return 1;
+        if (!attached) return 1;
         auto producer = ring::attach(attached->region()).value().claim_producer({2, 1}).value();
         return producer.try_push(42) == shm::push_result::pushed ? 0 : 2;
     });

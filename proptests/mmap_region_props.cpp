@@ -731,11 +731,12 @@ TEST(mmap_region, a_file_that_has_shrunk_is_reported) {
 TEST(mmap_region, touching_what_was_cut_off_is_a_sigbus) {
     const temporary_directory directory;
     const std::string path = directory / "region";
-    auto made = mmap_region::create(path, 2 * page).value();
-    ASSERT_EQ(truncate(path.c_str(), page), 0);
+    const auto made = mmap_region::create(path, 2 * page).value();
     const pid_t child = start_child([&] {
         signal(SIGBUS, SIG_DFL);  // not the sanitizers'
-        made.region().data()[page] = std::byte{1};
+        const auto mine = mmap_region::attach(path).value();
+        if (truncate(path.c_str(), page) != 0) return 1;
+        mine.region().data()[page] = std::byte{1};
         return 0;
     });
     EXPECT_TRUE(killed_by(ended(child), SIGBUS));

@@ -498,7 +498,8 @@ TEST(peers_of_a_segment, that_are_killed_are_there_until_they_are_removed) {
     const segment made = plan_of_two().create(memory.region()).value();
     auto me = made.join(shm::this_process().value()).value();
     const pid_t child = start_child([&] {
-        const auto joined = segment::attach(memory.region()).value().join(shm::this_process().value());
+        const auto mine = shm::memfd_region::attach(shm::unique_fd{dup(memory.fd())}).value();
+        const auto joined = segment::attach(mine.region()).value().join(shm::this_process().value());
         raise(SIGKILL);
         return joined ? 1 : 2;
     });

@@ -201,7 +201,9 @@ TEST(shm_inspect, writes_json_that_holds_what_the_text_holds) {
 TEST(shm_inspect, shows_rates_when_it_watches) {
     const segment_file file;
     const pid_t child = start_child([&] {
-        auto [producer, consumer] = file.made.find<ring>("jobs").value().split({1, 1}).value();
+        const auto mine = shm::mmap_region::attach(file.path).value();
+        const auto segment = shm::segment::attach(mine.region()).value();
+        auto [producer, consumer] = segment.find<ring>("jobs").value().split({1, 1}).value();
         for (std::uint64_t i = 0;; ++i) {
             while (producer.try_push(i) != shm::push_result::pushed) return 1;
             while (!consumer.try_pop()) return 2;

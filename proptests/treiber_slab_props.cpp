@@ -346,7 +346,7 @@ TEST_F(a_slab, says_what_is_wrong_with_a_handle) {
 
 TEST_F(a_slab, every_kind_of_error_has_a_sentence_with_both_values) {
     for (const auto kind : {errors::invalid_index, errors::generation_mismatch, errors::contended, errors::corrupt,
-                            static_cast<errors>(99)}) {
+                            errors::wrong_process, static_cast<errors>(99)}) {
         const std::string sentence = slot_error{kind, 1234, 5678}.sentence();
         EXPECT_NE(sentence.find("expected "), std::string::npos) << sentence;
         EXPECT_NE(sentence.find("1234"), std::string::npos) << sentence;

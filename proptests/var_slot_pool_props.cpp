@@ -275,7 +275,8 @@ TEST(a_dead_peer, leaves_its_slots_to_whoever_has_the_proof) {
     const auto made = pool::create(memory.region(), shape).value();
     const pid_t child = fork();
     if (child == 0) {
-        auto member = made.join(shm::this_process().value()).value();
+        const auto mine = shm::memfd_region::attach(shm::unique_fd{dup(memory.fd())}).value();
+        auto member = pool::attach(mine.region()).value().join(shm::this_process().value()).value();
         const auto small = *member.try_alloc(1), large = *member.try_alloc(100);
         _exit(member.mark_in_flight(large) && small.slab() == 0 ? 0 : 1);
     }

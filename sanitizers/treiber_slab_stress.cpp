@@ -290,24 +290,25 @@ private:
             ASSERT_TRUE(waiting.wait()) << "nobody has allocated a slot in a minute";
     }
 
-    /// Whether `handle` waits in the ring of the dead `i`, to which nobody writes now.
-    [[nodiscard]] bool waits_in_ring(std::size_t i, slot_handle handle) const {
-        const auto seen = rings_[i].status();
+    /// Whether `handle` waits in a dead one's ring, to which nobody writes now.
+    [[nodiscard]] static bool waits_in_ring(shm::region bytes, slot_handle handle) {
+        const auto seen = ring::attach(bytes).value().status();
         for (std::uint64_t at = seen.consumed; at != seen.published; ++at) {
-            const auto word =
-                ring_bytes_[i].region().get<slot_handle>(ring_header_bytes + at % capacity * sizeof(slot_handle));
+            const auto word = bytes.get<slot_handle>(ring_header_bytes + at % capacity * sizeof(slot_handle));
             if (**word == handle) return true;
         }
         return false;
     }
 
-    /// All that can be had back of the dead `i`. What it was about to send and has not pushed is lost to its receiver: who
-    /// receives takes a slot on before it leaves the ring.
-    [[nodiscard]] shm::reclaimed recover(slab::member& member, std::size_t i, const shm::proof_of_death& dead) const {
+    /// All that can be had back of a dead one with that ring. What it was about to send and has not pushed is lost to its
+    /// receiver: who receives takes a slot on before it leaves the ring.
+    [[nodiscard]] static shm::reclaimed recover(slab::member& member, shm::region bytes,
+                                                const shm::proof_of_death& dead) {
         patience waiting;
         shm::reclaimed all;
         do {
-            const auto done = member.reclaim(dead, [&](slot_handle sent) { return !waits_in_ring(i, sent); }).value();
+            const auto done =
+                member.reclaim(dead, [&](slot_handle sent) { return !waits_in_ring(bytes, sent); }).value();
             all = {all.returned + done.returned, done.in_flight, done.complete};
         } while (!all.complete && waiting.wait());
         return all;
@@ -328,7 +329,7 @@ private:
         const shm::proof_of_death dead = seen ? *seen : ended.proof;
         if (random_() % 4 == 0) kill_a_recovery(i, dead);
 
-        const auto done = recover(*member_, i, dead);
+        const auto done = recover(*member_, ring_bytes_[i].region(), dead);
         ASSERT_TRUE(done.complete) << "the list has not held still in a minute";
         reclaimed_ += done.returned;
         if (done.in_flight != 0) sent_by_the_dead_.push_back(dead);
@@ -345,19 +346,20 @@ private:
 
     void kill_a_recovery(std::size_t i, const shm::proof_of_death& dead) {
         const pid_t recovering = in_a_child([&] {
-            const auto slab_bytes = bytes_.attach();
+            const auto slab_bytes = bytes_.attach(), its_ring = ring_bytes_[i].attach();
             const auto mine = slab::attach(slab_bytes.region()).value();
             auto member = mine.join(shm::this_process().value()).value();
             (*recoveries_begun_).fetch_add(1);
-            return recover(member, i, dead).complete ? 0 : 1;
+            return recover(member, its_ring.region(), dead).complete ? 0 : 1;
         });
         patience waiting;
         for (const std::uint64_t begun = recoveries_seen_++; *recoveries_begun_ == begun;) ASSERT_TRUE(waiting.wait());
         for (auto spins = random_() % 200; spins != 0; --spins) shm::std_atomics::pause();
         ASSERT_EQ(kill(recovering, SIGKILL), 0);
         const auto ended = shm::reap(recovering).value();
+        ASSERT_TRUE(WIFEXITED(ended.status) || WTERMSIG(ended.status) == SIGKILL) << ended.status;
         if (WIFSIGNALED(ended.status)) (*recoveries_killed_).fetch_add(1);
-        const auto done = recover(*member_, i, ended.proof);
+        const auto done = recover(*member_, ring_bytes_[i].region(), ended.proof);
         ASSERT_TRUE(done.complete);
         reclaimed_ += done.returned;
     }

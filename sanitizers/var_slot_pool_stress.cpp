@@ -192,9 +192,10 @@ TEST(processes, are_killed_and_leave_no_slot_behind) {
     while (std::chrono::steady_clock::now() < until || deaths < 10) {
         const shared_word lives;
         const pid_t child = in_a_child([&] {
-            auto mine = pool::attach(bytes.region()).value();
+            const auto my_bytes = bytes.attach();
+            auto mine = pool::attach(my_bytes.region()).value();
             auto member = mine.join(shm::this_process().value()).value();
-            (void)mine.grow(bytes.region(), more);
+            (void)mine.grow(my_bytes.region(), more);
             for (std::uint64_t number = deaths;; ++number) {
                 const auto first = member.try_alloc(size_of(number)), second = member.try_alloc(1);
                 (*lives).store(1);

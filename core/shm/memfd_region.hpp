@@ -39,6 +39,7 @@ struct memfd_options {
 ///            attach: `not_a_regular_file`, `seals`, `file_size` (0), `out_of_range` (more than a 32-bit process can
 ///            map). Both: `access_denied`, `system_call` (ENOSYS: no memfd in this kernel; what to use instead is the
 ///            caller's decision)
+/// Fork       a child inherits the descriptor and not the mapping: it attaches anew, to a duplicate of the descriptor
 /// Crash      nothing remains: the bytes end with the last process that holds the descriptor or a mapping
 /// Trust      hostile: the seals are checked before the mapping, so a peer can write the bytes but not take them away.
 ///            Two things a hostile creator still can do to those who attach: leave the storage unreserved, and with
@@ -55,7 +56,7 @@ public:
 
     /// The bytes; none after a move from this.
     [[nodiscard]] shm::region region() const noexcept {
-        return {bytes_.data(), bytes_.data() != nullptr ? size_bytes_ : 0, allowed_};
+        return {bytes_.data(), bytes_.data() != nullptr ? size_bytes_ : 0, allowed_, bytes_.process()};
     }
 
     /// To be handed on. It is close-on-exec.

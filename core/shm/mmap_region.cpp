@@ -186,6 +186,7 @@ result<bool> mmap_region::close_name() noexcept {
 
 result<region_change> mmap_region::resize(std::size_t size_bytes) noexcept {
     if (all_.allowed == access::read_only) return fault{fault_kind::access_denied, 1, 0, "resize"};
+    if (const auto here = region().mapped_here(); !here) return here.error();
     if (size_bytes < all_.size_bytes) return fault{fault_kind::shrink_refused, all_.size_bytes, size_bytes};
     const auto found = file_size();
     if (!found) return found.error();
@@ -197,6 +198,7 @@ result<region_change> mmap_region::resize(std::size_t size_bytes) noexcept {
 }
 
 result<region_change> mmap_region::check_and_remap() noexcept {
+    if (const auto here = region().mapped_here(); !here) return here.error();
     const auto found = file_size();
     if (!found) return found.error();
     return follow(*found);

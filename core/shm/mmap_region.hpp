@@ -51,7 +51,8 @@ struct mmap_options {
 ///            `file_size_limit`. attach: `gone`, `not_a_regular_file`, `foreign_owner`, `foreign_group`, `permissions`,
 ///            `file_size` (0),
 ///            `out_of_range`. resize: `access_denied` (read-only), `shrink_refused`, `out_of_range`,
-///            `file_size_limit`, `file_size` (the file has shrunk). All: `access_denied`, `system_call`
+///            `file_size_limit`, `file_size` (the file has shrunk), `wrong_process`; so check_and_remap, the last two. All: `access_denied`, `system_call`
+/// Fork       a child inherits neither the mapping nor the name's ownership: it attaches anew
 /// Crash      killed before `publish`: nothing remains, save on a file system without O_TMPFILE (NFS, FAT): there the
 ///            unfinished file remains under its name, and what was to be placed in it is `not_ready`. Killed after it:
 ///            the file remains. Killed in `resize`: the file may be longer than its creator's region, which harms nobody
@@ -93,7 +94,9 @@ public:
     ~mmap_region() { close_name_quietly(); }
 
     /// The bytes. Views taken before a `moved` are invalid.
-    [[nodiscard]] shm::region region() const noexcept { return {all_.bytes.data(), size_bytes(), all_.allowed}; }
+    [[nodiscard]] shm::region region() const noexcept {
+        return {all_.bytes.data(), size_bytes(), all_.allowed, all_.bytes.process()};
+    }
 
     /// How many bytes may be touched; 0 after a move from this.
     [[nodiscard]] std::size_t size_bytes() const noexcept { return all_.bytes.data() != nullptr ? all_.size_bytes : 0; }

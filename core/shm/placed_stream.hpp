@@ -24,9 +24,10 @@ inline namespace v1 {
 /// Refuses    create: `misaligned`, `too_small`, `access_denied`, and what Raw refuses. attach: `misaligned`,
 ///            `too_small`, and what Raw refuses. Claims: `access_denied`, `peer_id`, `busy`, and what
 ///            Raw calls nonsense, `positions` or `watermark`, after which the role is nobody's; take-overs: `not_holder` in
-///            place of `busy`
-/// Fork       a child must leave its copies of the ends alone: destroying them gives nothing up, using them is a second
-///            user of the role
+///            place of `busy`. All: `wrong_process`
+/// Fork       a child attaches anew. Its copies of the ends give nothing up when they are destroyed. No operation asks whose
+///            they are: over a memfd_region or mmap_region the child has no such bytes, and using a copy is its SIGSEGV; over
+///            other shared memory it is a second user of the role
 /// Crash      the dead peer's role is taken over with a proof of its death
 /// Trust      claims bind peers that use them, not hostile ones
 /// Source     none
@@ -93,26 +94,26 @@ public:
 
     /// Takes the producer's role, which nobody may hold. It is given up when the returned end is destroyed.
     [[nodiscard]] result<producer> claim_producer(peer_id me) const noexcept {
-        if (!writable_) return read_only(producer_role);
+        if (const auto refused = refuses(producer_role)) return *refused;
         return hold<producer>(claims::claim(raw_.shared().producer_claim, me, producer_role), &Raw::make_producer);
     }
 
     /// Takes the consumer's role, likewise.
     [[nodiscard]] result<consumer> claim_consumer(peer_id me) const noexcept {
-        if (!writable_) return read_only(consumer_role);
+        if (const auto refused = refuses(consumer_role)) return *refused;
         return hold<consumer>(claims::claim(raw_.shared().consumer_claim, me, consumer_role), &Raw::make_consumer);
     }
 
     /// Takes the role of a producer that is proven dead, where it left off.
     [[nodiscard]] result<producer> take_over_producer(peer_id me, const proof_of_death& dead) const noexcept {
-        if (!writable_) return read_only(producer_role);
+        if (const auto refused = refuses(producer_role)) return *refused;
         return hold<producer>(claims::take_over(raw_.shared().producer_claim, me, dead, producer_role),
                               &Raw::make_producer);
     }
 
     /// Takes the role of a consumer that is proven dead, likewise.
     [[nodiscard]] result<consumer> take_over_consumer(peer_id me, const proof_of_death& dead) const noexcept {
-        if (!writable_) return read_only(consumer_role);
+        if (const auto refused = refuses(consumer_role)) return *refused;
         return hold<consumer>(claims::take_over(raw_.shared().consumer_claim, me, dead, consumer_role),
                               &Raw::make_consumer);
     }
@@ -142,7 +143,7 @@ private:
     static constexpr std::size_t slots_offset = (sizeof(header) + alignof(slot) - 1) / alignof(slot) * alignof(slot);
 
     friend Placed;
-    placed_stream(region bytes, Raw made) noexcept : raw_{made}, writable_{bytes.writable()} {}
+    placed_stream(region bytes, Raw made) noexcept : raw_{made}, bytes_{bytes} {}
 
     [[nodiscard]] static result<Placed> placed(region bytes, result<Raw> made) noexcept {
         if (!made) return made.error();
@@ -159,12 +160,17 @@ private:
         if (end.corrupt()) return raw_.nonsense();
         return end;
     }
+    [[nodiscard]] std::optional<fault> refuses(const char* wanted) const noexcept {
+        if (!bytes_.writable()) return read_only(wanted);
+        if (const auto here = bytes_.mapped_here(); !here) return here.error();
+        return std::nullopt;
+    }
     [[nodiscard]] static fault read_only(const char* wanted) noexcept {
         return {fault_kind::access_denied, 1, 0, wanted};
     }
 
     Raw raw_;
-    bool writable_;
+    region bytes_;
 };
 
 }  // namespace v1

@@ -73,6 +73,9 @@ public:
     /// Whether it is held by this object in this process: not after it was moved from, or kept, and not in a forked child.
     [[nodiscard]] bool held() const noexcept { return word_ != nullptr && process_ == ::getpid(); }
 
+    /// Who took it.
+    [[nodiscard]] pid_t process() const noexcept { return process_; }
+
     /// Leaves the role held for good: until somebody takes it over with a proof of this peer's death.
     void keep() noexcept { word_ = nullptr; }
 

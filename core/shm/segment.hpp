@@ -42,7 +42,8 @@ inline namespace v1 {
 ///            `layout_version`, `layout_hash`, `count`, `block_name`, `block_twice`, `overlap`, `out_of_range`. find:
 ///            `no_block`, `block_kind`, and what attaching to that kind refuses. join: `access_denied`, `pid_namespace`,
 ///            `peer_id`, `count`
-/// Fork       the place stays with the process that joined: a child's copy gives nothing up
+/// Fork       the place stays with the process that joined: a child's copy gives nothing up. find and join are refused to a
+///            child, as attach is: `wrong_process`
 /// Crash      a creator that dies leaves what attach refuses: `not_ready`. A peer that dies keeps its place until a member
 ///            removes it with a proof of its death. Recover what it had in the blocks first, and remove it last: then one
 ///            that dies while recovering leaves the dead one in the table, for the next
@@ -141,6 +142,7 @@ public:
     /// Takes a place in the table of peers, which is given up when the member is destroyed. One peer may have several.
     [[nodiscard]] result<member> join(peer_id me) const noexcept {
         if (!bytes_.writable()) return fault{fault_kind::access_denied, 1, 0, "peer"};
+        if (const auto here = bytes_.mapped_here(); !here) return here.error();
         if (pid_namespace_ != 0) {
             const auto ours = this_pid_namespace();
             if (!ours) return ours.error();

@@ -28,6 +28,7 @@ std::string slot_error::sentence() const {
             return "slot state: expected " + state_name(expected) + ", found " + state_name(actual);
         case kind::contended: return "free list: expected one try of " + wanted + " to succeed, found none that did";
         case kind::corrupt: return "free list: expected free slots below " + wanted + ", each once, found " + found;
+        case kind::wrong_process: return "member: expected process " + wanted + ", found process " + found;
         case kind::no_such_slab: return "slab number: expected less than " + wanted + ", found " + found;
     }
     return "slot error of unknown kind: expected " + wanted + ", found " + found;

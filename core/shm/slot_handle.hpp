@@ -67,6 +67,7 @@ struct slot_error {
         invalid_state,        ///< `expected` and `actual` are of type slot_state
         contended,            ///< others were faster each of `expected` times; to be tried again with the same handle
         corrupt,              ///< a peer has written nonsense: of `expected` slots the list names `actual`, in vain
+        wrong_process,        ///< of a forked child: process `expected` has joined, process `actual` is a mere copy
         no_such_slab          ///< of a pool: `expected` is how many slabs this member has joined, `actual` the number
     };
     kind what;               ///< the reason

@@ -95,12 +95,14 @@ inline result<void> reserve_storage(int fd, std::size_t begin, std::size_t end) 
     return {};
 }
 
-/// Maps the first `size_bytes` of a file, shared with whoever else maps it.
+/// Maps the first `size_bytes` of a file, shared with whoever else maps it, but not with what this process forks: what a
+/// child has is a copy of an end or of a member, and it must not get to move the position of the original.
 inline result<unique_mapping> map_shared(int fd, std::size_t size_bytes, access allowed, core_dump dump) noexcept {
     const int protection = allowed == access::read_write ? PROT_READ | PROT_WRITE : PROT_READ;
     void* bytes = ::mmap(nullptr, size_bytes, protection, MAP_SHARED, fd, 0);
     if (bytes == MAP_FAILED) return refused("mmap");
     unique_mapping mapping{bytes, size_bytes};
+    if (::madvise(bytes, size_bytes, MADV_DONTFORK) != 0) return refused("madvise");
     if (dump == core_dump::exclude && ::madvise(bytes, size_bytes, MADV_DONTDUMP) != 0) return refused("madvise");
     return mapping;
 }

@@ -32,9 +32,8 @@ inline namespace v1 {
 ///            members, the slots' slot_meta, bytes up to the slots' alignment, the slots' bytes
 /// Edges      those of treiber_slab_raw
 /// Refuses    create: `misaligned`, `too_small`, `access_denied`, and what treiber_slab_raw refuses. attach: `misaligned`,
-///            `too_small`, and what treiber_slab_raw refuses. join: `access_denied`, and what it refuses
-/// Fork       a child must leave its copies of members alone: destroying them gives nothing up, using them is a second
-///            user of the entry
+///            `too_small`, and what treiber_slab_raw refuses. join: `access_denied`, and what it refuses. All: `wrong_process`
+/// Fork       as placed_stream, of members; and a child's copy reclaims nothing: `wrong_process`
 /// Crash      that of treiber_slab_raw
 /// Trust      that of treiber_slab_raw
 /// Source     as treiber_slab_raw
@@ -72,7 +71,7 @@ public:
         const auto made =
             raw::create(*parts->shared, parts->members, parts->slots, shape.slot_size, shape.slot_alignment);
         if (!made) return made.error();
-        return treiber_slab{*made, *parts, shape.slot_size, true};
+        return treiber_slab{*made, *parts, shape.slot_size, bytes};
     }
 
     /// Attaches to the slab at the start of `bytes`. A read-only region is enough for an observer.
@@ -85,12 +84,13 @@ public:
         if (!shape) return shape.error();
         const auto parts = divide(bytes, *shape);
         if (!parts) return parts.error();
-        return treiber_slab{raw{**shared, parts->members, parts->slots}, *parts, shape->slot_size, bytes.writable()};
+        return treiber_slab{raw{**shared, parts->members, parts->slots}, *parts, shape->slot_size, bytes};
     }
 
     /// Takes an entry of the table of members, for one thread. It is given up when the member is destroyed.
     [[nodiscard]] result<member> join(peer_id me) const noexcept {
-        if (!writable_) return fault{fault_kind::access_denied, 1, 0, "member"};
+        if (!bytes_.writable()) return fault{fault_kind::access_denied, 1, 0, "member"};
+        if (const auto here = bytes_.mapped_here(); !here) return here.error();
         return raw_.join(me);
     }
 
@@ -98,7 +98,7 @@ public:
     /// region, where nobody holds a slot. Whether the handle is fresh is not looked at: who holds it knows, or is refused
     /// when it gives it back.
     [[nodiscard]] std::span<std::byte> data(slot_handle handle) const noexcept {
-        if (handle.index() >= raw_.slot_count() || handle == slot_handle{} || !writable_) return {};
+        if (handle.index() >= raw_.slot_count() || handle == slot_handle{} || !bytes_.writable()) return {};
         return {data_ + handle.index() * slot_size_, slot_size_};
     }
 
@@ -125,8 +125,8 @@ private:
         std::byte* data;
     };
 
-    treiber_slab(raw made, const parts& of, std::uint64_t slot_size, bool writable) noexcept
-        : raw_{made}, data_{of.data}, slot_size_{static_cast<std::size_t>(slot_size)}, writable_{writable} {}
+    treiber_slab(raw made, const parts& of, std::uint64_t slot_size, region bytes) noexcept
+        : raw_{made}, data_{of.data}, slot_size_{static_cast<std::size_t>(slot_size)}, bytes_{bytes} {}
 
     [[nodiscard]] static constexpr slab_shape rounded(slab_shape shape) noexcept {
         if (shape.slot_alignment == 0) return shape;
@@ -163,7 +163,7 @@ private:
     raw raw_;
     std::byte* data_;
     std::size_t slot_size_;
-    bool writable_;
+    region bytes_;
 };
 
 }  // namespace v1

@@ -327,6 +327,7 @@ public:
     /// that is what the proof is for.
     template <class Lost>
     [[nodiscard]] result<reclaimed, slot_error> reclaim(const proof_of_death& dead, Lost lost) noexcept {
+        if (const auto refused = refuses_copy()) return *refused;
         if (!finish()) return why_unfinished();
         reclaimed done;
         for (std::uint32_t i = 0; i < slab_.member_count_; ++i) {
@@ -361,6 +362,7 @@ public:
     /// receive it any more: of a queue that has been thrown away, say. A receiver that comes too late is refused.
     template <class Lost>
     [[nodiscard]] result<reclaimed, slot_error> reclaim_in_flight(Lost lost) noexcept {
+        if (const auto refused = refuses_copy()) return *refused;
         if (!finish()) return why_unfinished();
         reclaimed done;
         for (std::uint32_t i = 0; i < slab_.slot_count_; ++i) {
@@ -405,6 +407,12 @@ private:
         nonsense_at_ = at;
         slab_.shared_->reported_corrupt.store(1, relaxed);  // for people to read
         return alloc_status::corrupt;
+    }
+    /// To a forked child, which has a mere copy of the member that joined.
+    [[nodiscard]] std::optional<slot_error> refuses_copy() const noexcept {
+        if (corrupt_ || role_.held()) return std::nullopt;
+        return slot_error{errors::wrong_process, static_cast<std::uint64_t>(role_.process()),
+                          static_cast<std::uint64_t>(::getpid())};
     }
     [[nodiscard]] slot_error why_unfinished() const noexcept {
         if (corrupt_) return {errors::corrupt, slab_.slot_count_, nonsense_at_};

@@ -168,6 +168,7 @@ public:
     /// Takes an entry in each slab that there is, up to the first that lies in an annex which this object has not, for one
     /// thread. They are given up when the member is destroyed. A slab that is added later the member joins when it meets it.
     [[nodiscard]] result<member> join(peer_id me) const noexcept {
+        if (const auto here = base_.mapped_here(); !here) return here.error();
         member joined{*this, me};
         if (const auto all = joined.meet(); !all) return all.error();
         return joined;
@@ -176,6 +177,7 @@ public:
     /// Attaches to the slabs that have been added since, up to the first whose bytes this object does not have: of one beyond
     /// the region it says `out_of_range` or `too_small`; one in an annex waits for `attach_annex`.
     [[nodiscard]] result<void> meet() noexcept {
+        if (const auto here = base_.mapped_here(); !here) return here.error();
         while (count_ < max_slabs) {
             const std::uint64_t place = shared_->places[count_].load(acquire);  // [added]
             if (place == header::no_slab || place == header::in_annex) break;
@@ -250,6 +252,7 @@ public:
     [[nodiscard]] result<void> attach_annex(region annex) noexcept {
         if (annex.size_bytes() < slab_offset_in_annex())
             return fault{fault_kind::too_small, slab_offset_in_annex(), annex.size_bytes()};
+        if (const auto here = base_.mapped_here(); !here) return here.error();
         const auto found = annex.get<annex_header>();
         if (!found) return found.error();
         const annex_header& shared = **found;
@@ -330,6 +333,7 @@ private:
     /// Why no slab of that shape can be added.
     [[nodiscard]] std::optional<fault> refuses_growth(slab_shape shape) const noexcept {
         if (!base_.writable()) return fault{fault_kind::access_denied, 1, 0, "creator"};
+        if (const auto here = base_.mapped_here(); !here) return here.error();
         if (const auto refused = wrong(shape)) return refused;
         if (shared_->places[max_slabs - 1].load(relaxed) != header::no_slab)  // the compare-exchange decides
             return fault{fault_kind::count, max_slabs, max_slabs + 1, "slabs"};
@@ -497,6 +501,8 @@ private:
     /// What a reclaim has done in all slabs; its first error, when all have been seen to.
     template <class Reclaim>
     [[nodiscard]] result<reclaimed, slot_error> in_each_slab(Reclaim reclaim) noexcept {
+        if (const auto here = pool_.base_.mapped_here(); !here)
+            return slot_error{slot_error::kind::wrong_process, here.error().expected, here.error().found};
         reclaimed all;
         all.complete = meet().has_value() && !more();
         std::optional<slot_error> refused;
