@@ -33,7 +33,13 @@ using side = shm::wakeup<>;
 constexpr auto acquire = std::memory_order_acquire;
 constexpr auto release = std::memory_order_release;
 
-deadline in_a_minute() { return deadline::clock::now() + 1min; }
+/// Waits for a minute at most. What was ready only then was slept through: no bell has rung for it.
+template <class Ready>
+wakeup_result wait_for(side& wake, Ready ready) {
+    const auto in_a_minute = deadline::clock::now() + 1min;
+    const auto why = wake.wait(ready, in_a_minute).value();
+    return why == wakeup_result::ready && deadline::clock::now() >= in_a_minute ? wakeup_result::timed_out : why;
+}
 
 /// What lies in shared memory: a word for each side, and a place for one item.
 struct shared_place {
@@ -69,7 +75,7 @@ wakeup_result produce(side& wake, shared_place& place, std::uint64_t last) {
     dawdler dawdle{1};
     for (std::uint64_t item = place.published.load(acquire) + 1; item <= last; ++item) {
         const auto room = [&] { return place.consumed.load(acquire) == item - 1; };
-        if (const auto why = wake.wait(room, in_a_minute()).value(); why != wakeup_result::ready) return why;
+        if (const auto why = wait_for(wake, room); why != wakeup_result::ready) return why;
         dawdle.some_time();
         place.item = mixed(item);
         place.published.store(item, release);
@@ -83,7 +89,7 @@ wakeup_result take(side& wake, shared_place& place, std::uint64_t last) {
     dawdler dawdle{2};
     for (std::uint64_t item = place.consumed.load(acquire) + 1; item <= last; ++item) {
         const auto there = [&] { return place.published.load(acquire) == item; };
-        if (const auto why = wake.wait(there, in_a_minute()).value(); why != wakeup_result::ready) return why;
+        if (const auto why = wait_for(wake, there); why != wakeup_result::ready) return why;
         dawdle.some_time();
         EXPECT_EQ(place.item, mixed(item));
         place.consumed.store(item, release);
@@ -143,7 +149,7 @@ TEST_P(processes, pass_items_and_neither_sleeps_on) {
     auto wake = consuming(place_, std::move(bell), GetParam());
     EXPECT_EQ(take(wake, place_, count), wakeup_result::ready);
     expect_success(child, "the producer");
-    EXPECT_EQ(wake.wait([] { return false; }, in_a_minute()).value(), wakeup_result::peer_dead);
+    EXPECT_EQ(wait_for(wake, [] { return false; }), wakeup_result::peer_dead);
 }
 
 // Killed wherever it happens to be, asleep or not: the consumer hears of it at once, after all that was published, and the
