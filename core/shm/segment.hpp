@@ -258,7 +258,7 @@ public:
     std::uint32_t remove(const proof_of_death& dead) noexcept {
         std::uint32_t removed = 0;
         for (place& of : places_)  // what is taken over here is given up at once
-            removed += role<Atomics>::take_over(of.claim, me_, dead, "peer").has_value() ? 1 : 0;
+            if (role<Atomics>::take_over(of.claim, me_, dead, "peer")) ++removed;
         return removed;
     }
 
