@@ -33,8 +33,8 @@
 
 namespace {
 
-failing_call failing_memfd_create, failing_posix_fallocate, failing_fcntl, failing_mmap, failing_madvise, failing_fstat,
-    failing_fstatfs;
+failing_call failing_getrlimit, failing_sysinfo, failing_memfd_create, failing_posix_fallocate, failing_fcntl,
+    failing_mmap, failing_madvise, failing_fstat, failing_fstatfs;
 bool huge_pages_in_stock = true;  // when not, a file of them is made, but holds nothing
 bool huge_file_made = false;
 off_t interrupted_above = std::numeric_limits<off_t>::max();  // a signal comes before that many bytes are reserved
@@ -73,6 +73,14 @@ int wrapped_madvise(void* at, std::size_t length, int advice) {
 int real_fstat(int fd, struct stat* found) asm("__real_fstat");
 int wrapped_fstat(int fd, struct stat* found) asm("__wrap_fstat");
 int wrapped_fstat(int fd, struct stat* found) { return failing_fstat.fails() ? -1 : real_fstat(fd, found); }
+int real_getrlimit(int resource, rlimit* limit) asm("__real_getrlimit");
+int wrapped_getrlimit(int resource, rlimit* limit) asm("__wrap_getrlimit");
+int wrapped_getrlimit(int resource, rlimit* limit) {
+    return failing_getrlimit.fails() ? -1 : real_getrlimit(resource, limit);
+}
+int real_sysinfo(struct sysinfo* machine) asm("__real_sysinfo");
+int wrapped_sysinfo(struct sysinfo* machine) asm("__wrap_sysinfo");
+int wrapped_sysinfo(struct sysinfo* machine) { return failing_sysinfo.fails() ? -1 : real_sysinfo(machine); }
 int real_fstatfs(int fd, struct statfs* found) asm("__real_fstatfs");
 int wrapped_fstatfs(int fd, struct statfs* found) asm("__wrap_fstatfs");
 int wrapped_fstatfs(int fd, struct statfs* found) { return failing_fstatfs.fails() ? -1 : real_fstatfs(fd, found); }
@@ -332,6 +340,12 @@ shm::result<memfd_region> creating(int) {
 }
 shm::result<memfd_region> attaching(int fd) { return memfd_region::attach(sent(fd)); }
 
+TEST(memfd_region, without_an_answer_how_much_memory_there_is_all_is_asked_for) {
+    failing_sysinfo.fail(EFAULT);
+    EXPECT_TRUE(memfd_region::create(page).has_value());
+    EXPECT_TRUE(failing_sysinfo.all_failed());
+}
+
 TEST(memfd_region, a_failing_system_call_is_reported_and_leaves_nothing) {
     const failure failures[] = {
         {"memfd_create", failing_memfd_create, ENOSYS, 0, creating},
@@ -339,6 +353,7 @@ TEST(memfd_region, a_failing_system_call_is_reported_and_leaves_nothing) {
         {"memfd_create", failing_memfd_create, ENFILE, 0, creating},
         {"memfd_create", failing_memfd_create, ENOMEM, 0, creating},
         {"memfd_create", failing_memfd_create, EPERM, 0, creating},
+        {"getrlimit", failing_getrlimit, EFAULT, 0, creating},
         {"posix_fallocate", failing_posix_fallocate, ENOSPC, 0, creating},
         {"posix_fallocate", failing_posix_fallocate, ENOMEM, 0, creating},
         {"posix_fallocate", failing_posix_fallocate, EFBIG, 0, creating},
@@ -351,6 +366,7 @@ TEST(memfd_region, a_failing_system_call_is_reported_and_leaves_nothing) {
         {"fstatfs", failing_fstatfs, EIO, 0, attaching},
         {"mmap", failing_mmap, ENOMEM, 0, attaching},
         {"mmap", failing_mmap, EACCES, 0, attaching},
+        {"madvise", failing_madvise, ENOMEM, 0, attaching},
     };
     const auto peer = memfd_region::create(page, {.name = "failing"}).value();
     for (const auto& [name, call, error, spared, done] : failures) {

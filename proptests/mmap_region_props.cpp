@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// shm_test(mmap_region_props WRAP open fchmod fchown posix_fallocate mmap madvise mremap fstat lstat linkat unlink)
+// shm_test(mmap_region_props WRAP open fchmod fchown getrlimit posix_fallocate mmap madvise mremap fstat lstat linkat unlink)
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -39,8 +39,8 @@
 
 namespace {
 
-failing_call failing_open, failing_fchmod, failing_fchown, failing_posix_fallocate, failing_mmap, failing_madvise,
-    failing_mremap, failing_fstat, failing_lstat, failing_linkat, failing_unlink;
+failing_call failing_getrlimit, failing_open, failing_fchmod, failing_fchown, failing_posix_fallocate, failing_mmap,
+    failing_madvise, failing_mremap, failing_fstat, failing_lstat, failing_linkat, failing_unlink;
 
 }  // namespace
 
@@ -57,6 +57,11 @@ int real_fchown(int fd, uid_t user, gid_t group) asm("__real_fchown");
 int wrapped_fchown(int fd, uid_t user, gid_t group) asm("__wrap_fchown");
 int wrapped_fchown(int fd, uid_t user, gid_t group) {
     return failing_fchown.fails() ? -1 : real_fchown(fd, user, group);
+}
+int real_getrlimit(int resource, rlimit* limit) asm("__real_getrlimit");
+int wrapped_getrlimit(int resource, rlimit* limit) asm("__wrap_getrlimit");
+int wrapped_getrlimit(int resource, rlimit* limit) {
+    return failing_getrlimit.fails() ? -1 : real_getrlimit(resource, limit);
 }
 int real_posix_fallocate(int fd, off_t offset, off_t length) asm("__real_posix_fallocate");
 int wrapped_posix_fallocate(int fd, off_t offset, off_t length) asm("__wrap_posix_fallocate");
@@ -864,6 +869,7 @@ TEST(mmap_region, a_failing_system_call_is_reported_and_leaves_nothing) {
         {"open", failing_open, EACCES, creating},
         {"open", failing_open, EROFS, creating},
         {"fchmod", failing_fchmod, EPERM, creating},
+        {"getrlimit", failing_getrlimit, EFAULT, creating},
         {"posix_fallocate", failing_posix_fallocate, ENOSPC, creating},
         {"posix_fallocate", failing_posix_fallocate, EFBIG, creating},
         {"posix_fallocate", failing_posix_fallocate, EDQUOT, creating},
@@ -880,6 +886,8 @@ TEST(mmap_region, a_failing_system_call_is_reported_and_leaves_nothing) {
         {"fstat", failing_fstat, EIO, attaching},
         {"mmap", failing_mmap, ENOMEM, attaching},
         {"mmap", failing_mmap, EACCES, attaching},
+        {"madvise", failing_madvise, ENOMEM, attaching},
+        {"getrlimit", failing_getrlimit, EFAULT, resizing},
         {"posix_fallocate", failing_posix_fallocate, ENOSPC, resizing},
         {"mremap", failing_mremap, ENOMEM, resizing},
     };

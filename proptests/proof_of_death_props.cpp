@@ -37,7 +37,7 @@
 
 namespace {
 
-failing_call failing_open, failing_waitid, failing_waitpid, failing_ppoll, failing_syscall;
+failing_call failing_open, failing_read, failing_stat, failing_waitid, failing_waitpid, failing_ppoll, failing_syscall;
 const char* opened_instead = nullptr;
 
 }  // namespace
@@ -48,6 +48,14 @@ int wrapped_open(const char* path, int flags, mode_t mode) asm("__wrap_open");
 int wrapped_open(const char* path, int flags, mode_t mode) {
     return failing_open.fails() ? -1 : real_open(opened_instead != nullptr ? opened_instead : path, flags, mode);
 }
+ssize_t real_read(int fd, void* bytes, std::size_t length) asm("__real_read");
+ssize_t wrapped_read(int fd, void* bytes, std::size_t length) asm("__wrap_read");
+ssize_t wrapped_read(int fd, void* bytes, std::size_t length) {
+    return failing_read.fails() ? -1 : real_read(fd, bytes, length);
+}
+int real_stat(const char* path, struct stat* found) asm("__real_stat");
+int wrapped_stat(const char* path, struct stat* found) asm("__wrap_stat");
+int wrapped_stat(const char* path, struct stat* found) { return failing_stat.fails() ? -1 : real_stat(path, found); }
 int real_waitid(idtype_t type, id_t id, siginfo_t* info, int options) asm("__real_waitid");
 int wrapped_waitid(idtype_t type, id_t id, siginfo_t* info, int options) asm("__wrap_waitid");
 int wrapped_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
@@ -157,6 +165,20 @@ TEST(this_pid_namespace, is_the_one_that_children_share) {
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
+}
+
+TEST(this_pid_namespace, that_cannot_be_looked_at_is_reported) {
+    failing_stat.fail(ENOENT);
+    EXPECT_EQ(shm::this_pid_namespace().error(), system_call(ENOENT));
+    failing_stat.fail(EACCES);
+    EXPECT_EQ(shm::this_pid_namespace().error(), no_permission(EACCES));
+}
+
+TEST(this_process, that_cannot_be_read_of_is_reported_and_leaves_nothing) {
+    const auto before = open_descriptors();
+    failing_read.fail(EIO);
+    EXPECT_EQ(shm::this_process().error(), system_call(EIO));
+    EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST(this_process, the_incarnation_is_the_low_half_of_field_22) {
@@ -364,6 +386,8 @@ TEST(process_watch, a_failing_system_call_is_reported_and_leaves_nothing) {
         failing_open.fail(error);
         EXPECT_EQ(process_watch::open(child.said()).error(), system_call(error));
     }
+    failing_read.fail(EIO);
+    EXPECT_EQ(process_watch::open(child.said()).error(), system_call(EIO));
     {
         const auto watch = process_watch::open(child.said()).value();
         failing_ppoll.fail(ENOMEM);
