@@ -24,10 +24,11 @@ help:
 deps: ## install the Debian or Ubuntu packages that the targets below need
 	ci/deps.sh
 
-demo: tools ## send a file (FILE=path) from one process to another through shared memory
-	$(call configure_and_build,release) --target readme send_file messages
+demo: tools ## send a file (FILE=path) through shared memory, also past the death of who receives it
+	$(call configure_and_build,release) --target readme send_file messages take_over
 	build/release/examples/readme
 	build/release/examples/send_file $(if $(FILE),"$(FILE)") $(ARGS)
+	build/release/examples/take_over $(if $(FILE),"$(FILE)")
 
 test: tools ## properties, examples, every model, lints: a few minutes
 	$(call configure_and_build,dev)

@@ -91,8 +91,8 @@ listed() {
     for file in "$@"; do
         name=$(basename "$file" .cpp)
         case $file in
-            proptests/*) pattern="shm_test\($name\>|shm_primitive\(${name%_props}\)" ;;
-            models/* | sanitizers/*) pattern="shm_primitive\(${name%_*}\)" ;;
+            proptests/*) pattern="shm_test\($name\>|shm_primitive\(${name%_props}\>" ;;
+            models/* | sanitizers/*) pattern="shm_primitive\(${name%_*}\>" ;;
             *) pattern=" $file\>" ;;
         esac
         grep -qE "$pattern" CMakeLists.txt || { echo "$file: not listed in CMakeLists.txt" && missing=1; }

@@ -33,8 +33,8 @@ function(shm_test name)
 endfunction()
 
 
-# shm_primitive(NAME): a primitive and its three proofs, none of which may be missing. models/CMakeLists.txt reads the
-# names from the property SHM_PRIMITIVES.
+# shm_primitive(NAME [WRAP symbol...]): a primitive and its three proofs, none of which may be missing. WRAP is for its
+# properties. models/CMakeLists.txt reads the names from the property SHM_PRIMITIVES.
 function(shm_primitive name)
   foreach(owed IN ITEMS core/shm/${name}.hpp models/${name}_model.cpp proptests/${name}_props.cpp
                         sanitizers/${name}_stress.cpp)
@@ -42,7 +42,7 @@ function(shm_primitive name)
       message(FATAL_ERROR "shm_primitive(${name}): ${owed} is missing; docs/adding-a-primitive.md says what it holds")
     endif()
   endforeach()
-  shm_test(${name}_props)
+  shm_test(${name}_props ${ARGN})
   if(GTest_FOUND)
     shm_test_executable(${name}_stress stress SOURCES ${PROJECT_SOURCE_DIR}/sanitizers/${name}_stress.cpp)
   endif()

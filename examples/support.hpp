@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// What send_file.cpp and messages.cpp need and has nothing to do with shared memory: files, hashes, a progress bar, errors
+// What send_file.cpp, messages.cpp and take_over.cpp need and has nothing to do with shared memory: files, hashes, a progress bar, errors
 // in sentences, waits that end with the other process.
 #pragma once
 #include <fcntl.h>
@@ -69,7 +69,7 @@ void expect(const std::string& what, const Value& expected, const Value& found) 
 template <class T>
 T need(shm::result<T> outcome) {
     if (!outcome) throw failure{outcome.error().sentence()};
-    return *std::move(outcome);
+    if constexpr (!std::is_void_v<T>) return *std::move(outcome);
 }
 template <class T>
 T need(shm::result<T, shm::slot_error> outcome) {
@@ -349,6 +349,9 @@ public:
         return hash.finish();
     }
     void discard() { unlink(partial_.c_str()); }
+
+    /// Its name until it is whole.
+    [[nodiscard]] const std::string& partial() const { return partial_; }
     void keep() {
         if (fd_ && close(fd_.release_fd()) != 0) fail();
         if (!partial_.empty() && rename(partial_.c_str(), path_.c_str()) != 0) fail();

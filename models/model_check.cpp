@@ -200,10 +200,10 @@ search weakened_search() {
 
 class orders_test : public testing::Test {
 public:
-    explicit orders_test(std::string family) : family_{std::move(family)} {}
+    orders_test(std::string family, bool all_families) : family_{std::move(family)}, all_families_{all_families} {}
     void TestBody() override {
         const auto& report = orders.emplace_back(
-            weaken_every_order(family_, chosen_engines(), weakened_search(), orders,
+            weaken_every_order(family_, chosen_engines(), weakened_search(), orders, all_families_,
                                [](const std::string& tried) { line.show("without its order: " + tried); }));
         line.clear();
         if (!report.unsound.empty())
@@ -223,6 +223,7 @@ public:
 
 private:
     std::string family_;
+    bool all_families_;
 };
 
 std::vector<engine*> chosen_engines() {
@@ -259,8 +260,9 @@ void register_tests() {
     if (chosen.random != 0 || chosen.no_orders) return;
     if (!mine()) return;
     for (const auto& family : whole)  // one after another: what they share may be needed by one of them alone
-        testing::RegisterTest(family.c_str(), "every_order_is_needed", nullptr, nullptr, __FILE__, __LINE__,
-                              [family]() -> testing::Test* { return new orders_test{family}; });
+        testing::RegisterTest(
+            family.c_str(), "every_order_is_needed", nullptr, nullptr, __FILE__, __LINE__,
+            [family, all = are_all_primitives(whole)]() -> testing::Test* { return new orders_test{family, all}; });
 }
 
 void print_table() {

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <orders.hpp>
 #include <regex>
 #include <set>
 #include <source_text.hpp>
+#include <sstream>
 #include <stdexcept>
 #include <tuple>
 
@@ -22,12 +24,23 @@ std::vector<const entry*> searched_completely(const engine& by, const std::strin
     return found;
 }
 
+/// The names of all primitives, whether their scenarios are here or not.
+std::set<std::string> primitives() {
+    std::istringstream names{SHM_PRIMITIVES};
+    return {std::istream_iterator<std::string>{names}, {}};
+}
+
+std::string file_name_of(const std::source_location& at) {
+    const std::string path = at.file_name();
+    return path.substr(path.rfind('/') + 1);
+}
+
 /// Whether a file is of this family: no other primitive's.
 bool is_of(const std::string& family, const std::source_location& at) {
-    const std::string path = at.file_name();
-    const std::string file = path.substr(path.rfind('/') + 1);
-    return file.starts_with(family) || std::none_of(scenarios().begin(), scenarios().end(),
-                                                    [&](const entry& other) { return file.starts_with(other.family); });
+    const std::string file = file_name_of(at);
+    const auto all = primitives();
+    return file.starts_with(family) ||
+           std::none_of(all.begin(), all.end(), [&](const std::string& other) { return file.starts_with(other); });
 }
 
 /// The two orders of a compare-exchange are two sites of one operation.
@@ -89,6 +102,8 @@ const char* operation_of(op kind) {
 
 }  // namespace
 
+bool are_all_primitives(const std::set<std::string>& families) { return families == primitives(); }
+
 known_sites sites_of(engine& by, const std::string& family, search how) {
     known_sites known;
     how.affordable = by.affordable();
@@ -119,7 +134,7 @@ void weaken(const std::string& token, const std::vector<named_site>& known) {
 }
 
 orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines, const search& how,
-                                 const std::vector<orders_report>& others,
+                                 const std::vector<orders_report>& others, bool all_families,
                                  const std::function<void(const std::string&)>& tell) {
     // What several primitives share may be needed by one of them alone.
     const auto found_in_another = [&others](const std::string& token, const engine* by) {
@@ -141,7 +156,10 @@ orders_report weaken_every_order(const std::string& family, const std::vector<en
         report.has_searched_all.push_back(!met.too_large);
     }
     if (!report.unsound.empty()) return report;
+    // A primitive whose scenarios are not run may be the one that needs what is shared.
+    const auto left_to_others = [&](const std::string& file) { return !all_families && !file.starts_with(family); };
     report.never_executed = never_executed(known, others);
+    std::erase_if(report.never_executed, left_to_others);
     for (const named_site& s : known) {
         const auto weaker = one_step_weaker(s.where.kind, s.where.order);
         if (weaker.empty()) report.relaxed.push_back(s);
@@ -150,7 +168,8 @@ orders_report weaken_every_order(const std::string& family, const std::vector<en
             if (tell) tell(tried.token());
             weaken(tried.token(), known);
             for (std::size_t i = 0; i < engines.size(); ++i) {
-                auto& found = tried.by_engine.emplace_back();
+                auto& found = tried.by_engine.emplace_back(found_in_another(tried.token(), engines[i]));
+                if (found.killer != nullptr) continue;
                 search affordable = how;
                 affordable.affordable = engines[i]->affordable();
                 for (const entry* scenario : searched[i]) {
@@ -163,10 +182,11 @@ orders_report weaken_every_order(const std::string& family, const std::vector<en
                     }
                     found.gave_up = found.gave_up || (!result.failed && !result.exhausted);
                 }
-                if (found.killer == nullptr && found.broken.empty())
-                    if (auto elsewhere = found_in_another(tried.token(), engines[i]); elsewhere.killer != nullptr)
-                        found = elsewhere;
             }
+            const bool survives = std::all_of(tried.by_engine.begin(), tried.by_engine.end(), [](const auto& found) {
+                return found.killer == nullptr && found.broken.empty();
+            });
+            if (survives && left_to_others(file_name_of(s.where.at))) report.weakenings.pop_back();
         }
     }
     weaken({}, known);

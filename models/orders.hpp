@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 // Every memory order is needed: each ordered site of the library is run one step weaker, and some scenario must fail.
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,11 +51,15 @@ struct orders_report {
     }
 };
 
-/// Runs the complete searches of a family once as written, to meet its sites, and once for each weakening. What kills an order
-/// in none of them may be in the report of another family.
+/// Whether these are all that there are.
+[[nodiscard]] bool are_all_primitives(const std::set<std::string>& families);
+
+/// Runs the complete searches of a family once as written, to meet its sites, and once for each weakening. An order that
+/// several families share is not tried again when one of `others` needs it; where not all families are run, it is left out
+/// when this one does not.
 [[nodiscard]] orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines,
                                                const search& how, const std::vector<orders_report>& others,
-                                               const std::function<void(const std::string&)>& tell);
+                                               bool all_families, const std::function<void(const std::string&)>& tell);
 
 /// The sites of the library that the family's scenarios execute, in the order of the source; and the first scenario, if
 /// any, that does not pass as written: then no weakening says anything.

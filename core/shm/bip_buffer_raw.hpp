@@ -253,6 +253,9 @@ public:
     /// In slots.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
 
+    /// What has been published so far. A grant that is refused may have moved it.
+    [[nodiscard]] Position published() const noexcept { return position_; }
+
     /// Whether the consumer's position has ever been nonsense. Then this end grants nothing more.
     [[nodiscard]] bool corrupt() const noexcept { return corrupt_; }
 
@@ -347,6 +350,9 @@ public:
 
     /// In slots.
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+
+    /// What has been given back so far. A peek may have moved it.
+    [[nodiscard]] Position consumed() const noexcept { return position_; }
 
     /// Whether the producer's position or watermark has ever been nonsense. Then this end shows nothing more.
     [[nodiscard]] bool corrupt() const noexcept { return corrupt_; }

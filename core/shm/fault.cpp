@@ -168,6 +168,10 @@ wording wording_of(const fault& refused) {
         case fault_kind::block_name: return {"length of a block's name", "1 to # characters, then zeros", "#"};
         case fault_kind::block_twice: return {"name of a block", "none that block # has", "it again at block #"};
         case fault_kind::overlap: return {"offset of a block", "at least #, where the one before ends", "#"};
+        case fault_kind::message_size: return {"message size in bytes", "at most #", "#"};
+        case fault_kind::timed_out: return {"message", "# before the deadline", "#"};
+        case fault_kind::peer_dead: return {"peer", "# at the other side", "#"};
+        case fault_kind::corrupt: return {"nonsense in shared words", "#", "# or more"};
         case fault_kind::peer_id: return {"peer", "an id of at least #", "#"};
         case fault_kind::busy: return {"role", "#", "#", peer};
         case fault_kind::not_holder: return {"role", "the dead #", "#", peer};

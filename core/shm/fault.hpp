@@ -49,6 +49,11 @@ enum class fault_kind : std::uint8_t {
     block_name,   ///< no text of 1 to 47 characters, padded with zeros
     block_twice,  ///< two blocks of one name
     overlap,      ///< a block begins before the one in front of it ends
+    // messages
+    message_size,  ///< larger than any that the channel can hold, in bytes
+    timed_out,     ///< what was waited for did not come before the deadline
+    peer_dead,     ///< no process holds the other side any more
+    corrupt,       ///< words that the peer writes have been nonsense
     // peers
     peer_id,        ///< no valid identity
     busy,           ///< another peer holds the role

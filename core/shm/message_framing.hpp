@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -73,12 +74,7 @@ public:
     /// Sends a copy of `bytes`.
     [[nodiscard]] send_result try_send(std::span<const std::byte> bytes) noexcept {
         const auto grant = end_.try_grant(words(bytes.size()));
-        switch (grant.result) {
-            case grant_result::granted: break;
-            case grant_result::full: return send_result::full;
-            case grant_result::too_large: return send_result::too_large;
-            case grant_result::corrupt: return send_result::corrupt;
-        }
+        if (!grant) return why_not(grant.result);
         grant.slots[0].write(bytes.size());
         std::size_t slot = 1;
         std::uint64_t word = 0;
@@ -95,16 +91,57 @@ public:
         return send_result::sent;
     }
 
+    /// A place for a message, or why there is none.
+    struct place {
+        send_result result;          ///< `sent` once it is committed, or why not
+        std::span<std::byte> bytes;  ///< aligned to 8, to be filled; nothing is sent before `commit`
+
+        /// Whether there is one, of any size.
+        explicit operator bool() const noexcept { return result == send_result::sent; }
+    };
+
+    /// A place where a message of up to `size_bytes` can be made. It takes the place of the one before.
+    [[nodiscard]] place try_prepare(std::size_t size_bytes) noexcept {
+        const auto grant = end_.try_grant(words(size_bytes));
+        if (!grant) return {why_not(grant.result), {}};
+        prepared_ = grant.slots;
+        return {send_result::sent, std::as_writable_bytes(values(grant.slots.subspan(1))).first(size_bytes)};
+    }
+
+    /// Sends the first `size_bytes` of what was prepared. Precondition: it was, and was that large.
+    void commit(std::size_t size_bytes) noexcept {
+        const auto bytes = std::as_writable_bytes(values(prepared_.first(words(size_bytes)).subspan(1)));
+        std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(size_bytes), bytes.end(), std::byte{0});
+        prepared_[0].write(size_bytes);
+        end_.commit(words(size_bytes));
+        prepared_ = {};
+    }
+
     /// The largest message that is ever sent, in bytes.
     [[nodiscard]] std::size_t max_size_bytes() const noexcept {
         return (std::size_t{end_.max_grant()} - 1) * sizeof(std::uint64_t);
     }
 
+    /// What has been published so far. A message that does not fit may have moved it: who sleeps then wakes the receiver
+    /// first, as only its next look makes room.
+    [[nodiscard]] Position published() const noexcept { return end_.published(); }
+
     /// Whether the receiver's position has ever been nonsense. Then nothing more is sent.
     [[nodiscard]] bool corrupt() const noexcept { return end_.corrupt(); }
 
 private:
+    [[nodiscard]] static send_result why_not(grant_result refused) noexcept {
+        switch (refused) {
+            case grant_result::granted: return send_result::sent;
+            case grant_result::full: return send_result::full;
+            case grant_result::too_large: return send_result::too_large;
+            case grant_result::corrupt: break;
+        }
+        return send_result::corrupt;
+    }
+
     typename buffer::producer end_;
+    std::span<slot> prepared_;  // with the word of its length
 };
 
 /// The reading end. Move-only.
@@ -132,6 +169,10 @@ public:
 
     /// Gives the message received back; nothing when there is none.
     void consume() noexcept { end_.consume(std::exchange(size_in_words_, 0)); }
+
+    /// What has been given back so far. A look may have moved it, also one that finds nothing: a sender that sleeps is to be
+    /// woken then.
+    [[nodiscard]] Position consumed() const noexcept { return end_.consumed(); }
 
     /// Whether a position, watermark or length has ever been nonsense. Then nothing more is received.
     [[nodiscard]] bool corrupt() const noexcept { return end_.corrupt(); }

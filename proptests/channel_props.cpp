@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// shm_primitive(channel WRAP fcntl memfd_create mmap socketpair)
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <rapidcheck.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <shm/channel.hpp>
+
+#include "failing_call.hpp"
+#include "process_state.hpp"
+
+namespace {
+
+failing_call failing_fcntl, failing_memfd_create, failing_mmap, failing_socketpair;
+
+}  // namespace
+
+// The linker sends each call of f to __wrap_f, and knows the f of the C library as __real_f.
+int real_fcntl(int fd, int command, long argument) asm("__real_fcntl");
+int wrapped_fcntl(int fd, int command, long argument) asm("__wrap_fcntl");
+int wrapped_fcntl(int fd, int command, long argument) {
+    return failing_fcntl.fails() ? -1 : real_fcntl(fd, command, argument);
+}
+int real_memfd_create(const char* name, unsigned flags) asm("__real_memfd_create");
+int wrapped_memfd_create(const char* name, unsigned flags) asm("__wrap_memfd_create");
+int wrapped_memfd_create(const char* name, unsigned flags) {
+    return failing_memfd_create.fails() ? -1 : real_memfd_create(name, flags);
+}
+void* real_mmap(void* at, std::size_t size, int allowed, int flags, int fd, off_t offset) asm("__real_mmap");
+void* wrapped_mmap(void* at, std::size_t size, int allowed, int flags, int fd, off_t offset) asm("__wrap_mmap");
+void* wrapped_mmap(void* at, std::size_t size, int allowed, int flags, int fd, off_t offset) {
+    return failing_mmap.fails() ? MAP_FAILED : real_mmap(at, size, allowed, flags, fd, offset);
+}
+int real_socketpair(int family, int type, int protocol, int ends[2]) asm("__real_socketpair");
+int wrapped_socketpair(int family, int type, int protocol, int ends[2]) asm("__wrap_socketpair");
+int wrapped_socketpair(int family, int type, int protocol, int ends[2]) {
+    return failing_socketpair.fails() ? -1 : real_socketpair(family, type, protocol, ends);
+}
+
+namespace {
+
+using shm::channel;
+using shm::fault;
+using shm::fault_kind;
+using shm::send_result;
+using text = std::string_view;
+
+std::span<const std::byte> bytes_of(text what) { return std::as_bytes(std::span{what}); }
+text text_of(const channel::message& message) {
+    return {reinterpret_cast<const char*>(message.bytes().data()), message.size_bytes};
+}
+/// Receives one message and consumes it.
+std::string take(channel& from) {
+    const std::string what{text_of(from.receive().value())};
+    from.consume();
+    return what;
+}
+shm::channel_options of_capacity(std::size_t bytes) { return {.capacity_bytes = bytes, .memory = {}}; }
+
+/// Both sides of a channel, in this process.
+struct a_channel : testing::Test {
+    channel mine = channel::create(of_capacity(256)).value();
+    std::optional<channel> theirs = channel::join(mine.invite().value()).value();
+    static void expect(const fault& refused, const fault& wanted) { EXPECT_EQ(refused, wanted) << refused.sentence(); }
+};
+
+TEST_F(a_channel, carries_messages_both_ways) {
+    mine.send(bytes_of("hello")).value();
+    theirs->send(bytes_of("")).value();
+    EXPECT_EQ(take(*theirs), "hello");
+    EXPECT_EQ(take(mine), "");
+    EXPECT_FALSE(mine.try_receive().has_value());
+    EXPECT_EQ(mine.stats().messages_sent, 1U);
+    EXPECT_EQ(mine.stats().bytes_sent, 5U);
+    EXPECT_EQ(theirs->stats().messages_received, 1U);
+    EXPECT_EQ(theirs->stats().bytes_received, 5U);
+    EXPECT_EQ(mine.stats().bells_rung, 0U) << "nobody slept";
+}
+
+TEST_F(a_channel, shows_a_message_where_it_lies_until_it_is_consumed) {
+    const auto place = mine.prepare(100).value();
+    EXPECT_EQ(place.size(), 100U);
+    std::ranges::fill(place, std::byte{7});
+    EXPECT_FALSE(theirs->try_receive().has_value()) << "nothing is sent before the commit";
+    mine.commit(10);
+    const auto once = theirs->receive().value(), again = theirs->receive().value();
+    EXPECT_EQ(once.size_bytes, 10U);
+    EXPECT_EQ(once.bytes().data(), again.bytes().data());
+    EXPECT_TRUE(std::ranges::all_of(once.bytes(), [](std::byte of) { return of == std::byte{7}; }));
+    EXPECT_EQ(theirs->stats().messages_received, 1U);
+    theirs->consume();
+    EXPECT_FALSE(theirs->try_receive().has_value());
+}
+
+TEST_F(a_channel, tells_what_never_fits_from_what_does_not_fit_now) {
+    const std::string longest(mine.max_size_bytes(), 'x'), longer(mine.max_size_bytes() + 1, 'x');
+    EXPECT_EQ(mine.max_size_bytes(), 248U);
+    expect(mine.send(bytes_of(longer)).error(), {fault_kind::message_size, 248, 249});
+    EXPECT_EQ(mine.try_send(bytes_of(longer)), send_result::too_large);
+    mine.send(bytes_of(longest)).value();
+    EXPECT_EQ(mine.try_send(bytes_of("")), send_result::full);
+    const auto soon = shm::deadline::clock::now() + std::chrono::milliseconds{1};
+    expect(mine.send(bytes_of(""), soon).error(), {fault_kind::timed_out, 1, 0});
+    expect(mine.prepare(1, soon).error(), {fault_kind::timed_out, 1, 0});
+    EXPECT_EQ(take(*theirs), longest);
+    mine.send(bytes_of("")).value();
+}
+
+TEST_F(a_channel, keeps_its_deadlines) {
+    expect(mine.receive(shm::deadline{}).error(), {fault_kind::timed_out, 1, 0});
+    const auto before = shm::deadline::clock::now();
+    const auto until = before + std::chrono::milliseconds{20};
+    expect(mine.receive(until).error(), {fault_kind::timed_out, 1, 0});
+    EXPECT_GE(shm::deadline::clock::now(), until);
+    EXPECT_EQ(mine.wait(shm::deadline{}).value(), shm::wakeup_result::timed_out);
+}
+
+TEST_F(a_channel, is_over_when_the_other_side_has_left_and_its_messages_are_received) {
+    theirs->send(bytes_of("last words")).value();
+    theirs.reset();
+    EXPECT_TRUE(mine.is_peer_dead());
+    EXPECT_EQ(take(mine), "last words");
+    expect(mine.receive().error(), {fault_kind::peer_dead, 1, 0});
+    while (mine.try_send(bytes_of("unheard")) == send_result::sent) continue;
+    expect(mine.send(bytes_of("unheard")).error(), {fault_kind::peer_dead, 1, 0});
+}
+
+TEST_F(a_channel, has_a_successor_that_goes_on_where_the_other_side_stopped) {
+    for (const text what : {"one", "two", "three"}) mine.send(bytes_of(what)).value();
+    EXPECT_EQ(take(*theirs), "one");
+    EXPECT_EQ(text_of(theirs->receive().value()), "two") << "and not consumed";
+    theirs.reset();
+    theirs = channel::join(mine.invite().value()).value();
+    EXPECT_FALSE(mine.is_peer_dead());
+    EXPECT_EQ(take(*theirs), "two");
+    EXPECT_EQ(take(*theirs), "three");
+    theirs->send(bytes_of("four")).value();
+    EXPECT_EQ(take(mine), "four");
+}
+
+TEST_F(a_channel, whose_creator_has_left_goes_on_with_another) {
+    {
+        const auto left = std::move(mine);
+    }
+    mine = channel::join(theirs->invite().value()).value();
+    mine.send(bytes_of("hello")).value();
+    EXPECT_EQ(take(*theirs), "hello");
+}
+
+TEST_F(a_channel, has_two_sides) {
+    const auto refused = mine.invite();
+    ASSERT_FALSE(refused.has_value());
+    expect(refused.error(), {fault_kind::busy, 0, shm::this_process().value().word()});
+    auto bells = shm::doorbell::create_pair().value();
+    const auto third =
+        channel::join({shm::unique_fd{fcntl(mine.memory().fd(), F_DUPFD_CLOEXEC, 0L)}, std::move(bells.second)});
+    ASSERT_FALSE(third.has_value());
+    EXPECT_EQ(third.error().what, fault_kind::busy) << third.error().sentence();
+}
+
+TEST_F(a_channel, rings_only_for_who_sleeps) {
+    EXPECT_TRUE(theirs->announce());
+    mine.send(bytes_of("1")).value();
+    mine.send(bytes_of("2")).value();
+    EXPECT_EQ(mine.stats().bells_rung, 1U);
+    theirs->awake();
+    EXPECT_FALSE(theirs->announce()) << "there is something";
+}
+
+TEST_F(a_channel, fits_into_a_loop_over_epoll) {
+    const shm::unique_fd loop{epoll_create1(EPOLL_CLOEXEC)};
+    epoll_event wanted{.events = EPOLLIN, .data = {.u64 = 1}}, found{};
+    ASSERT_EQ(epoll_ctl(loop.get(), EPOLL_CTL_ADD, theirs->fd(), &wanted), 0);
+    const auto wakes = [&] { return epoll_wait(loop.get(), &found, 1, 0) == 1; };
+    EXPECT_TRUE(theirs->announce());
+    EXPECT_FALSE(wakes());
+    mine.send(bytes_of("a")).value();
+    EXPECT_TRUE(wakes());
+    theirs->awake();
+    EXPECT_EQ(take(*theirs), "a");
+    EXPECT_FALSE(theirs->try_receive().has_value());
+    EXPECT_TRUE(theirs->announce());
+    EXPECT_FALSE(wakes());
+    {
+        const auto left = std::move(mine);
+    }
+    EXPECT_TRUE(wakes());
+    EXPECT_TRUE((found.events & EPOLLHUP) != 0);
+}
+
+TEST(channel, carries_any_messages) {
+    rc::check([] {
+        const auto capacity = std::size_t{16} << *rc::gen::inRange(0, 5);
+        auto mine = channel::create(of_capacity(capacity)).value();
+        auto theirs = channel::join(mine.invite().value()).value();
+        struct direction {
+            channel* from;
+            channel* to;
+            std::deque<std::string> under_way;
+        };
+        std::array<direction, 2> both{direction{&mine, &theirs, {}}, direction{&theirs, &mine, {}}};
+        for (int step = 0; step < 60; ++step) {
+            direction& at = both[*rc::gen::inRange<std::size_t>(0, 2)];
+            if (*rc::gen::arbitrary<bool>()) {
+                const auto size = static_cast<std::size_t>(*rc::gen::inRange(0, 300));
+                const std::string what(size, static_cast<char>('a' + step % 26));
+                auto outcome = send_result::full;
+                if (*rc::gen::arbitrary<bool>()) {
+                    outcome = at.from->try_send(bytes_of(what));
+                } else {
+                    const auto place = at.from->prepare(what.size(), shm::deadline{});
+                    if (place) std::memcpy(place->data(), what.data(), what.size()), at.from->commit(what.size());
+                    outcome = place                                            ? send_result::sent
+                              : place.error().what == fault_kind::message_size ? send_result::too_large
+                                                                               : send_result::full;
+                }
+                RC_ASSERT((outcome == send_result::too_large) == (size > at.from->max_size_bytes()));
+                if (outcome == send_result::sent) at.under_way.push_back(what);
+                if (outcome == send_result::full) RC_ASSERT(!at.under_way.empty() || !at.to->try_receive().has_value());
+            } else {
+                const auto message = at.to->try_receive();
+                RC_ASSERT(message.has_value() == !at.under_way.empty());
+                if (!message) continue;
+                RC_ASSERT(text_of(*message) == at.under_way.front());
+                at.to->consume();
+                at.under_way.pop_front();
+            }
+        }
+        RC_ASSERT(!mine.corrupt() && !theirs.corrupt());
+    });
+}
+
+TEST(channel, wakes_a_sleeper_and_one_that_waits_for_room) {
+    auto mine = channel::create(of_capacity(256)).value();
+    auto theirs = channel::join(mine.invite().value()).value();
+    constexpr int count = 2000;
+    std::thread other{[&] {
+        for (int i = 0; i < count; ++i) EXPECT_EQ(take(theirs), std::to_string(i));
+        theirs.send(bytes_of("done")).value();
+    }};
+    for (int i = 0; i < count; ++i) mine.send(bytes_of(std::to_string(i))).value();
+    EXPECT_EQ(take(mine), "done");
+    other.join();
+}
+
+TEST(channel, tells_of_a_kill_at_once_and_takes_a_successor) {
+    const auto descriptors = open_descriptors();
+    {
+        auto mine = channel::create().value();
+        const auto start = [&](auto body) {
+            auto invited = mine.invite().value();
+            return start_child([&] {
+                {
+                    const auto of_parent = std::move(mine);
+                }
+                auto theirs = channel::join(std::move(invited)).value();
+                return body(theirs);
+            });
+        };
+        const pid_t first = start([](channel& theirs) {
+            (void)theirs.receive().value();
+            theirs.send(bytes_of("received")).value();
+            for (;;) pause();
+            return 0;
+        });
+        mine.send(bytes_of("job")).value();
+        EXPECT_EQ(take(mine), "received");
+        kill(first, SIGKILL);
+        const auto over = mine.receive(shm::deadline::clock::now() + std::chrono::minutes{1});
+        ASSERT_FALSE(over.has_value());
+        EXPECT_EQ(over.error().what, fault_kind::peer_dead) << over.error().sentence();
+        EXPECT_TRUE(killed_by(ended(first), SIGKILL));
+
+        const pid_t second = start([](channel& theirs) { return take(theirs) == "job" ? 0 : 1; });
+        EXPECT_TRUE(exited_with(ended(second), 0)) << "what was not consumed is received again";
+    }
+    EXPECT_EQ(open_descriptors(), descriptors);
+}
+
+TEST(channel, does_not_take_a_stopped_process_for_a_dead_one) {
+    auto mine = channel::create().value();
+    auto invited = std::optional{mine.invite().value()};
+    const pid_t child = start_child([&] {
+        {
+            const auto of_parent = std::move(mine);
+        }
+        auto theirs = channel::join(*std::move(invited)).value();
+        (void)theirs.receive().value();
+        return 0;
+    });
+    invited.reset();
+    ASSERT_EQ(kill(child, SIGSTOP), 0);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
+    const auto soon = shm::deadline::clock::now() + std::chrono::milliseconds{20};
+    EXPECT_EQ(mine.receive(soon).error().what, fault_kind::timed_out);
+    EXPECT_FALSE(mine.is_peer_dead());
+    mine.send(bytes_of("go on")).value();
+    kill(child, SIGCONT);
+    EXPECT_TRUE(exited_with(ended(child), 0));
+}
+
+TEST(channel_invitation, is_two_numbers_on_a_command_line) {
+    auto mine = channel::create().value();
+    auto invited = mine.invite().value();
+    const std::string said = invited.to_arg();
+    EXPECT_EQ(said, std::to_string(invited.memory.get()) + "," + invited.bell.to_arg());
+    EXPECT_NE(fcntl(invited.memory.get(), F_GETFD, 0L) & FD_CLOEXEC, 0);
+    invited.keep_open().value();
+    EXPECT_EQ(fcntl(invited.memory.get(), F_GETFD, 0L) & FD_CLOEXEC, 0);
+    (void)std::move(invited.bell).release().release_fd();
+    (void)invited.memory.release_fd();
+    auto theirs = channel::join(shm::channel_invitation::from_arg(said).value()).value();
+    theirs.send(bytes_of("hello")).value();
+    EXPECT_EQ(take(mine), "hello");
+}
+
+TEST(channel_invitation, refuses_what_it_is_not) {
+    const auto descriptors = open_descriptors();
+    for (const text wrong : {"", ",", "1", "1,", ",1", "1,2,3", "x,1", "1,x", "-1,2"}) {
+        const auto refused = shm::channel_invitation::from_arg(wrong);
+        ASSERT_FALSE(refused.has_value()) << wrong;
+        EXPECT_EQ(refused.error().what, fault_kind::argument) << wrong << ": " << refused.error().sentence();
+        EXPECT_EQ(refused.error().sentence().substr(0, 14), "--channel-fds:");
+    }
+    const auto closed = shm::channel_invitation::from_arg("0,999");
+    ASSERT_FALSE(closed.has_value());
+    EXPECT_EQ(closed.error().what, fault_kind::system_call);
+    EXPECT_EQ(open_descriptors(), descriptors) << "nothing was taken over";
+}
+
+TEST(channel, refuses_what_is_no_channel) {
+    const auto descriptors = open_descriptors();
+    const auto invited = [](int memory) {
+        auto bells = shm::doorbell::create_pair().value();
+        return channel::join({shm::unique_fd{memory}, std::move(bells.second)}).error();
+    };
+    EXPECT_EQ(invited(memfd_create("unsealed", MFD_CLOEXEC)).what, fault_kind::seals);
+    const auto other = shm::memfd_region::create(4096).value();
+    EXPECT_EQ(invited(fcntl(other.fd(), F_DUPFD_CLOEXEC, 0L)).what, fault_kind::not_ready);
+    const auto plan = shm::segment_builder{}.add<int>("answer", 42);
+    const auto segment = shm::memfd_region::create(plan.required_size()).value();
+    (void)plan.create(segment.region()).value();
+    EXPECT_EQ(invited(fcntl(segment.fd(), F_DUPFD_CLOEXEC, 0L)).what, fault_kind::no_block);
+    for (const std::size_t wrong : {std::size_t{0}, std::size_t{7}, std::size_t{24}, std::size_t{1000}}) {
+        const auto refused = channel::create(of_capacity(wrong));
+        ASSERT_FALSE(refused.has_value());
+        EXPECT_EQ(refused.error().what, fault_kind::capacity) << refused.error().sentence();
+    }
+    auto mine = channel::create().value();
+    auto bell = mine.invite().value();
+    const auto no_bell = channel::join({std::move(bell.memory), shm::doorbell_handle::from_raw_fd(-1)});
+    ASSERT_FALSE(no_bell.has_value());
+    EXPECT_EQ(no_bell.error(), (fault{fault_kind::system_call, 0, EBADF}));
+    {
+        const auto left = std::move(mine);
+    }
+    EXPECT_EQ(open_descriptors(), descriptors + 3) << "of the two regions, and the bell that was not handed on";
+}
+
+TEST(channel, reports_a_failing_system_call_and_leaves_nothing) {
+    const auto descriptors = open_descriptors();
+    const auto mappings = mappings_of("shm");
+    struct {
+        failing_call& call;
+        int error;
+    } const all[] = {
+        {failing_memfd_create, EMFILE}, {failing_mmap, ENOMEM}, {failing_socketpair, EMFILE}, {failing_fcntl, EMFILE}};
+    for (const auto& [call, error] : all) {
+        for (int spared = 0;; ++spared) {
+            call.fail(error, 1, spared);
+            fault refused{};
+            {
+                auto mine = channel::create();
+                if (!mine) {
+                    refused = mine.error();
+                } else if (auto invited = mine->invite(); !invited) {
+                    refused = invited.error();
+                } else if (const auto theirs = channel::join(*std::move(invited)); !theirs) {
+                    refused = theirs.error();
+                }
+            }
+            EXPECT_EQ(open_descriptors(), descriptors);
+            EXPECT_EQ(mappings_of("shm"), mappings);
+            if (!call.all_failed()) break;  // there was no such call
+            EXPECT_EQ(refused, (fault{fault_kind::system_call, 0, static_cast<std::uint64_t>(error)}))
+                << refused.sentence();
+        }
+        call.fail(0, 0);
+    }
+}
+
+}  // namespace
