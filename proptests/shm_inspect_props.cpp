@@ -30,6 +30,7 @@
 #include "../examples/running.hpp"
 #include "../tools/shm_inspect/print.hpp"
 #include "../tools/shm_inspect/report.hpp"
+#include "../tools/shm_inspect/snapshot.hpp"
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
 
@@ -267,7 +268,7 @@ TEST(shm_inspect, says_in_one_sentence_what_it_cannot_show) {
     EXPECT_EQ(inspected({"--help"}).status, 0);
 }
 
-TEST(shm_inspect, survives_a_file_that_is_cut_off_while_it_watches) {
+TEST(shm_inspect, survives_a_file_that_has_been_cut_off) {
     const segment_file file;
     ASSERT_EQ(truncate(file.path.c_str(), 4096), 0);
     const auto printed = inspected({file.path});
@@ -294,6 +295,25 @@ const std::vector<std::byte>& whole() {
         return std::vector<std::byte>{begin, begin + memory.region().size_bytes()};
     }();
     return bytes;
+}
+
+TEST(shm_inspect, is_told_of_a_file_that_is_cut_off_under_its_eyes) {
+    const auto memory = memory_of(whole());
+    const auto copy = inspect::snapshot::take(memory.get()).value();
+    EXPECT_TRUE(copy.fetch(1000, 100));
+    ASSERT_EQ(ftruncate(memory.get(), 500), 0);
+    EXPECT_EQ(copy.fetch(1000, 100).error(), (shm::fault{shm::fault_kind::file_size, 1100, 500}));
+    EXPECT_EQ(copy.fetch(whole().size(), 1).error(), (shm::fault{shm::fault_kind::out_of_range, 0, 1}));
+}
+
+TEST(shm_inspect, shows_positions_that_have_passed_the_end_of_their_type) {
+    const segment_file file;
+    const shm::region bytes = file.made.bytes_of(file.made.blocks()[1]);
+    **bytes.get<std::uint32_t>(0) = 1;     // published
+    **bytes.get<std::uint32_t>(64) = ~0U;  // consumed
+    const std::string text = inspected({file.path}).output;
+    EXPECT_TRUE(says(text, "2 of 4 used, of 2 bytes each")) << text;
+    EXPECT_FALSE(says(text, "FAULT")) << text;
 }
 
 /// What is shown of anything is text, and JSON, without a command for a terminal.

@@ -72,8 +72,10 @@ shm::result<void> snapshot::fetch(std::size_t offset, std::size_t size_bytes) co
     if (!into) return into.error();
     const auto got = copy(fd_, into->data(), offset, size_bytes);
     if (!got) return got.error();
-    if (*got < size_bytes) return fault{fault_kind::file_size, offset + size_bytes, offset + *got};
-    return {};
+    if (*got == size_bytes) return {};
+    struct stat file{};
+    if (::fstat(fd_, &file) != 0) return refused("fstat");
+    return fault{fault_kind::file_size, offset + size_bytes, static_cast<std::uint64_t>(file.st_size)};
 }
 
 }  // namespace inspect
