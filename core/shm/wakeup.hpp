@@ -47,7 +47,8 @@ enum class wakeup_result : std::uint8_t { ready, timed_out, peer_dead };
 ///            lines of their own, apart from what is published
 /// Edges      [look]  a side's word, from notify to announce:  what was published before, for the look that follows
 /// Refuses    wait: `wrong_process`. wait, notify: what the bell refuses; whoever notifies next then rings again
-/// Fork       `wait` in a forked child is refused, and `notify` where it would ring
+/// Fork       `wait` in a forked child is refused, and `notify` where it would ring. `announce` and `awake` do not look: a
+///            copy's would end the sleep of the parent's
 /// Crash      the word of a side that died asleep costs its peer one bell, which nobody hears; so does that of its successor
 /// Trust      crash-prone. A hostile peer can write both words and ring as it likes: this side is woken for nothing, or only
 ///            by its deadline
