@@ -43,6 +43,7 @@ const std::vector<primitive> primitives{
     {"bip_buffer", {"bip_buffer_raw.hpp", "message_framing.hpp"}, try_bip_buffer},
     {"treiber_slab", {"treiber_slab_raw.hpp", "slot_meta.hpp"}, try_treiber_slab},
     {"var_slot_pool", {"var_slot_pool.hpp"}, try_var_slot_pool},
+    {"channel", {"wakeup.hpp", "channel_end.hpp"}, try_channel},
 };
 
 /// Operations that no process of these comes to, by what stands on their line, or on the first of their function.
@@ -53,6 +54,7 @@ struct out_of_reach {
 constexpr out_of_reach unreachable[] = {
     {"reported_corrupt.fetch_or(", "written by who has met nonsense, and nobody here writes any"},
     {"reported_corrupt.store(", "written by who has met nonsense, and nobody here writes any"},
+    {"of_peer_->exchange(is_asleep, relaxed);", "undoes what a refused bell has done, and here none is refused"},
     {"fault nonsense() const noexcept {", "read by who has met nonsense, and nobody here writes any"},
 };
 
