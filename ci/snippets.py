@@ -27,6 +27,8 @@ FIXTURES = """
 #include <cassert>
 #include <cstddef>
 #include <cstring>
+#include <unistd.h>
+#include <shm/channel.hpp>
 #include <shm/descriptor.hpp>
 #include <shm/doorbell.hpp>
 #include <shm/heap_region.hpp>
@@ -36,9 +38,15 @@ FIXTURES = """
 #include <shm/proof_of_death.hpp>
 #include <shm/segment_builder.hpp>
 #include <shm/spsc_ring.hpp>
+#include <shm/wakeup.hpp>
 struct price { int cents; };
 extern std::size_t size, capacity;
-extern int connection;
+extern int connection, item;
+extern const char* program;
+extern shm::channel_invitation invitation;
+extern shm::wakeup<> wake;
+struct something_published { void try_push(int); bool is_empty(); };
+extern something_published ring;
 """
 
 
