@@ -335,6 +335,35 @@ TEST(channel_invitation, is_two_numbers_on_a_command_line) {
     EXPECT_EQ(take(mine), "hello");
 }
 
+TEST(channel_invitation, goes_to_any_process_over_a_socket) {
+    const auto descriptors = open_descriptors();
+    {
+        int ends[2];
+        ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+        const shm::unique_fd here{ends[0]};
+        std::optional there{shm::unique_fd{ends[1]}};
+        const pid_t other = start_child([&] {  // before there is a channel
+            auto theirs = channel::join(shm::channel_invitation::receive(there->get()).value()).value();
+            theirs.send(bytes_of("hello")).value();
+            return 0;
+        });
+        there.reset();
+        auto mine = channel::create().value();
+        auto invited = mine.invite().value();
+        invited.send(here.get()).value();
+        EXPECT_FALSE(invited.memory) << "or the other process's end would not be told";
+        EXPECT_EQ(take(mine), "hello");
+        EXPECT_EQ(mine.receive().error().what, fault_kind::peer_dead);
+        EXPECT_TRUE(exited_with(ended(other), 0));
+
+        auto again = mine.invite().value();
+        EXPECT_EQ(again.send(here.get()).error(), (fault{fault_kind::system_call, 0, EPIPE}));
+        EXPECT_TRUE(again.memory) << "it is still to be had";
+        EXPECT_FALSE(shm::channel_invitation::receive(here.get()).has_value());
+    }
+    EXPECT_EQ(open_descriptors(), descriptors);
+}
+
 TEST(channel_invitation, refuses_what_it_is_not) {
     const auto descriptors = open_descriptors();
     for (const text wrong : {"", ",", "1", "1,", ",1", "1,2,3", "x,1", "1,x", "-1,2"}) {

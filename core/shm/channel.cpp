@@ -46,6 +46,20 @@ result<void> channel_invitation::keep_open() const noexcept {
     return clear_cloexec(bell.as_raw_fd());
 }
 
+result<void> channel_invitation::send(int socket) noexcept {
+    const std::array<int, 2> both{memory.get(), bell.as_raw_fd()};
+    if (const auto sent = send_descriptors(socket, both); !sent) return sent;
+    memory = unique_fd{};
+    const unique_fd closed = std::move(bell).release();
+    return {};
+}
+
+result<channel_invitation> channel_invitation::receive(int socket) noexcept {
+    std::array<unique_fd, 2> both;
+    if (const auto received = receive_descriptors(socket, both); !received) return received.error();
+    return channel_invitation{std::move(both[0]), doorbell_handle::from_raw_fd(both[1].release_fd())};
+}
+
 result<channel> channel::create(const channel_options& options) noexcept {
     const std::size_t words = options.capacity_bytes / sizeof(std::uint64_t);
     const auto plan = segment_builder{}

@@ -46,6 +46,13 @@ struct channel_invitation {
 
     /// Lets both stay open in the program that this process becomes by exec.
     [[nodiscard]] result<void> keep_open() const noexcept;
+
+    /// Sends both to any process, over a connected Unix socket, and closes them here. Refuses what send_descriptors refuses;
+    /// then they are still here.
+    [[nodiscard]] result<void> send(int socket) noexcept;
+
+    /// Receives what was sent so. Refuses what receive_descriptors refuses.
+    [[nodiscard]] static result<channel_invitation> receive(int socket) noexcept;
 };
 
 /// The words that the two sides of a channel sleep by, in a segment beside its two bip buffers.
