@@ -56,6 +56,8 @@ void consume(const options& chosen) {
     for (;;) {
         const auto message = need(channel.receive());
         label at{};
+        if (message.size_bytes < sizeof at)
+            throw failure{"bytes in a message: expected at least 8, found " + text(message.size_bytes)};
         std::memcpy(&at, message.bytes().data(), sizeof at);
         auto rest = message.bytes().subspan(sizeof at);
         if (rest.empty()) break;
@@ -102,8 +104,10 @@ public:
     }
 
     void kill_consumer() {
-        killed_ = clock_type::now();
+        const auto before = clock_type::now();
         kill(consumer_, SIGKILL);
+        while (channel_.wait().value() != shm::wakeup_result::peer_dead) channel_.consume();
+        told_ = std::chrono::duration<double, std::micro>{clock_type::now() - before}.count();
     }
 
     [[nodiscard]] const shm::channel_stats& stats() const { return channel_.stats(); }
@@ -116,10 +120,9 @@ private:
             auto done = wait();
             if (done) return *std::move(done);
             if (done.error().what != shm::fault_kind::peer_dead) throw failure{done.error().sentence()};
-            const std::chrono::duration<double, std::micro> later = clock_type::now() - killed_;
             const auto end = need(shm::reap(std::exchange(consumer_, -1)));
             if (!WIFSIGNALED(end.status)) throw failure{"", peer_died};  // it has said why
-            std::printf("consumer %d was killed: told %.0f us later\n", end.proof.peer().id, later.count());
+            std::printf("consumer %d was killed: told %.0f us later\n", end.proof.peer().id, told_);
             start_consumer();
         }
     }
@@ -142,7 +145,7 @@ private:
     std::string to_;
     shm::channel channel_ = need(shm::channel::create({.capacity_bytes = std::size_t{1} << 20, .memory = {}}));
     pid_t consumer_ = -1;
-    clock_type::time_point killed_ = clock_type::now();
+    double told_ = 0;  // so many microseconds after the kill
 };
 
 void run(const options& chosen) {

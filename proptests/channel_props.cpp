@@ -167,6 +167,43 @@ TEST_F(a_channel, whose_creator_has_left_goes_on_with_another) {
     EXPECT_EQ(take(*theirs), "hello");
 }
 
+TEST(channel, whose_creator_has_left_before_the_other_side_joined_loses_nothing) {
+    std::optional mine{channel::create().value()};
+    mine->send(bytes_of("hello")).value();
+    auto invited = mine->invite().value();
+    mine.reset();
+    auto theirs = channel::join(std::move(invited)).value();
+    EXPECT_EQ(take(theirs), "hello");
+    EXPECT_EQ(theirs.receive().error().what, fault_kind::peer_dead);
+    theirs.send(bytes_of("too late")).value();
+    mine.emplace(channel::join(theirs.invite().value()).value());
+    EXPECT_EQ(take(*mine), "too late");
+}
+
+TEST_F(a_channel, commits_what_was_prepared_last_and_nothing_else) {
+    (void)mine.prepare(8).value();
+    mine.send(bytes_of("sent")).value();
+    (void)mine.prepare(8).value();
+    EXPECT_EQ(mine.try_send(bytes_of(std::string(300, 'x'))), send_result::too_large);
+    EXPECT_DEBUG_DEATH(mine.commit(8), "size");
+    EXPECT_EQ(mine.stats().messages_sent, 1U);
+    (void)mine.prepare(8).value();
+    EXPECT_DEBUG_DEATH(mine.commit(9), "size");
+    EXPECT_EQ(take(*theirs), "sent");
+    EXPECT_FALSE(theirs->try_receive().has_value());
+}
+
+TEST_F(a_channel, is_not_there_in_a_forked_child) {
+    const pid_t child = start_child([&] {
+        std::signal(SIGSEGV, SIG_DFL);  // not the sanitizers'
+        return mine.try_send(bytes_of("from a copy")) == send_result::sent ? 0 : 1;
+    });
+    EXPECT_TRUE(killed_by(ended(child), SIGSEGV));
+    EXPECT_FALSE(theirs->try_receive().has_value());
+    mine.send(bytes_of("hello")).value();
+    EXPECT_EQ(take(*theirs), "hello");
+}
+
 TEST_F(a_channel, has_two_sides) {
     const auto refused = mine.invite();
     ASSERT_FALSE(refused.has_value());
@@ -366,7 +403,7 @@ TEST(channel_invitation, goes_to_any_process_over_a_socket) {
 
 TEST(channel_invitation, refuses_what_it_is_not) {
     const auto descriptors = open_descriptors();
-    for (const text wrong : {"", ",", "1", "1,", ",1", "1,2,3", "x,1", "1,x", "-1,2"}) {
+    for (const text wrong : {"", ",", "1", "1,", ",1", "1,2,3", "x,1", "1,x", "-1,2", "0,0"}) {
         const auto refused = shm::channel_invitation::from_arg(wrong);
         ASSERT_FALSE(refused.has_value()) << wrong;
         EXPECT_EQ(refused.error().what, fault_kind::argument) << wrong << ": " << refused.error().sentence();

@@ -18,6 +18,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -485,6 +486,21 @@ TEST(proof_of_death, anothers_death_takes_nothing_over) {
     const auto another = shm::reap(start_child([] { return 0; })).value();
     EXPECT_EQ(placed.take_over_consumer({1, 1}, another.proof).error(),
               (fault{fault_kind::not_holder, another.proof.peer().word(), holder.said().word()}));
+}
+
+// A jump of the wall clock moves no deadline, and while the machine is suspended this clock stands still.
+TEST(deadline, knows_no_wall_clock) {
+    static_assert(shm::deadline::clock::is_steady);
+    unsigned sources = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator{SHM_SOURCE_DIR "/core"}) {
+        if (!entry.is_regular_file()) continue;
+        ++sources;
+        std::ifstream file{entry.path()};
+        const std::string text{std::istreambuf_iterator<char>{file}, {}};
+        for (const char* const other : {"system_clock", "utc_clock", "CLOCK_REALTIME", "gettimeofday", "time(nullptr)"})
+            EXPECT_EQ(text.find(other), text.npos) << entry.path() << " reads " << other;
+    }
+    EXPECT_GT(sources, 40U);
 }
 
 }  // namespace

@@ -2,6 +2,10 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
+#include <climits>
+#include <optional>
 #include <utility>
 
 #include <shm/channel.hpp>
@@ -14,11 +18,15 @@ inline namespace v1 {
 template <>
 class death_witness<doorbell> {
 public:
-    [[nodiscard]] static proof_of_death of(peer_id peer) noexcept { return proof_of_death{peer}; }
+    [[nodiscard]] static std::optional<proof_of_death> of(const doorbell& bell, peer_id peer) noexcept {
+        if (!peer.valid() || !bell.is_peer_dead()) return std::nullopt;
+        return proof_of_death{peer};
+    }
 };
 
 namespace {
 
+constexpr const char* of_sleepers = "sleepers";
 constexpr std::array<const char*, 2> names{"to side 0", "to side 1"};
 
 }  // namespace
@@ -37,6 +45,12 @@ result<channel_invitation> channel_invitation::from_arg(std::string_view text) n
     if (!second) {
         (void)std::move(*first).release().release_fd();  // not taken over
         return ours(second.error());
+    }
+    if (second->as_raw_fd() == first->as_raw_fd()) {
+        (void)std::move(*first).release().release_fd();
+        (void)std::move(*second).release().release_fd();
+        const auto byte = static_cast<unsigned char>(text[comma + 1]);
+        return ours({fault_kind::argument, INT_MAX, (std::uint64_t{comma} + 2) << 8 | byte});
     }
     return channel_invitation{std::move(*first).release(), *std::move(second)};
 }
@@ -61,10 +75,14 @@ result<channel_invitation> channel_invitation::receive(int socket) noexcept {
 }
 
 result<channel> channel::create(const channel_options& options) noexcept {
+    constexpr std::uint64_t most = std::uint64_t{buffer::max_capacity} * sizeof(std::uint64_t);
+    if (options.capacity_bytes < 2 * sizeof(std::uint64_t) || !std::has_single_bit(options.capacity_bytes) ||
+        options.capacity_bytes > most)
+        return fault{fault_kind::capacity, most, options.capacity_bytes};
     const std::size_t words = options.capacity_bytes / sizeof(std::uint64_t);
     const auto plan = segment_builder{}
                           .peers(2)
-                          .add<channel_sleepers<>>("sleepers")
+                          .add<channel_sleepers<>>(of_sleepers)
                           .add<buffer>(names[0], words)
                           .add<buffer>(names[1], words);
     auto memory = memfd_region::create(plan.required_size(), options.memory);
@@ -73,7 +91,7 @@ result<channel> channel::create(const channel_options& options) noexcept {
     if (!made) return made.error();
     auto bells = doorbell::create_pair();
     if (!bells) return bells.error();
-    return take_side(*std::move(memory), *made, std::move(bells->first), std::move(bells->second));
+    return take_side(*std::move(memory), *made, std::move(bells->first), std::move(bells->second), 0);
 }
 
 result<channel> channel::join(channel_invitation invited) noexcept {
@@ -83,27 +101,25 @@ result<channel> channel::join(channel_invitation invited) noexcept {
     if (!found) return found.error();
     auto bell = doorbell::from_handle(std::move(invited.bell));
     if (!bell) return bell.error();
-    return take_side(*std::move(memory), *found, *std::move(bell), std::nullopt);
+    const auto sleepers = found->find<channel_sleepers<>>(of_sleepers);
+    if (!sleepers) return sleepers.error();
+    const unsigned number =
+        (*sleepers)->invited.word.load(std::memory_order_relaxed) % 2;  // the invitation itself came after it
+    return take_side(*std::move(memory), *found, *std::move(bell), std::nullopt, number);
 }
 
-/// Side 0, or if that is held side 1.
 result<channel> channel::take_side(memfd_region memory, const segment& found, doorbell bell,
-                                   std::optional<doorbell_handle> of_peer) noexcept {
+                                   std::optional<doorbell_handle> of_peer, unsigned number) noexcept {
     const auto me = this_process();
     if (!me) return me.error();
-    const auto sleepers = found.find<channel_sleepers<>>("sleepers");
+    const auto sleepers = found.find<channel_sleepers<>>(of_sleepers);
     if (!sleepers) return sleepers.error();
     const auto first = found.find<buffer>(names[0]), second = found.find<buffer>(names[1]);
     if (!first) return first.error();
     if (!second) return second.error();
     const std::array<buffer, 2> to_side{*first, *second};
 
-    unsigned number = 0;
-    auto out = to_side[1].claim_producer(*me);
-    if (!out && out.error().what == fault_kind::busy) {
-        number = 1;
-        out = to_side[0].claim_producer(*me);
-    }
+    auto out = to_side[1 - number].claim_producer(*me);
     if (!out) return out.error();
     auto in = to_side[number].claim_consumer(*me);
     if (!in) return in.error();
@@ -122,21 +138,19 @@ result<channel_invitation> channel::invite() noexcept {
     side& mine = *side_;
     const unsigned theirs = 1 - mine.number;
     if (!mine.not_yet_invited) {
-        const auto status = mine.to_side[theirs].status();
-        if (!is_peer_dead()) return fault{fault_kind::busy, 0, status.consumer.word(), "other side"};
+        const auto& in = mine.to_side[mine.number];
+        const auto& out = mine.to_side[theirs];
+        doorbell& bell = mine.end.bell();
+        if (!bell.is_peer_dead()) return fault{fault_kind::busy, 0, out.status().consumer.word(), "other side"};
+        // Only now do the claims stand still. One that has left has given them up itself; what is taken over is given up at
+        // once, and the place in the table last.
         const peer_id me = mine.place.peer();
-        // One that has left has given them up itself. What is taken over is given up at once.
-        const auto give_up = [&](peer_id dead, auto take_over) {
-            if (dead.valid()) (void)take_over(death_witness<doorbell>::of(dead));
-        };
-        give_up(status.consumer, [&](const proof_of_death& dead) {
-            mine.place.remove(dead);
-            return mine.to_side[theirs].take_over_consumer(me, dead).has_value();
-        });
-        give_up(mine.to_side[mine.number].status().producer, [&](const proof_of_death& dead) {
-            mine.place.remove(dead);
-            return mine.to_side[mine.number].take_over_producer(me, dead).has_value();
-        });
+        const auto writer = death_witness<doorbell>::of(bell, in.status().producer);
+        const auto reader = death_witness<doorbell>::of(bell, out.status().consumer);
+        if (writer) (void)in.take_over_producer(me, *writer);
+        if (reader) (void)out.take_over_consumer(me, *reader);
+        for (const auto& dead : {writer, reader})
+            if (dead) mine.place.remove(*dead);
         auto bells = doorbell::create_pair();
         if (!bells) return bells.error();
         auto& words = mine.sleepers->of_side;
@@ -145,6 +159,7 @@ result<channel_invitation> channel::invite() noexcept {
     }
     unique_fd memory{::fcntl(mine.memory.fd(), F_DUPFD_CLOEXEC, 0)};
     if (!memory) return refused("fcntl");
+    mine.sleepers->invited.word.store(theirs, std::memory_order_relaxed);  // handing it on orders it
     channel_invitation invited{std::move(memory), *std::move(mine.not_yet_invited)};
     mine.not_yet_invited.reset();
     return invited;

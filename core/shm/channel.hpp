@@ -55,15 +55,16 @@ struct channel_invitation {
     [[nodiscard]] static result<channel_invitation> receive(int socket) noexcept;
 };
 
-/// The words that the two sides of a channel sleep by, in a segment beside its two bip buffers.
+/// The words that the two sides of a channel sleep by, and who is invited, in a segment beside its two bip buffers.
 template <atomics_layer Atomics = std_atomics>
 struct channel_sleepers {
     /// On a line of its own.
     struct alignas(cache_line_bytes) line {
-        typename Atomics::template atomic<std::uint32_t> word;                      ///< as in wakeup
+        typename Atomics::template atomic<std::uint32_t> word;                      ///< as in wakeup; 0 or 1
         std::array<typename Atomics::template atomic<std::uint32_t>, 15> reserved;  ///< zero
     };
     std::array<line, 2> of_side;  ///< 0, 64
+    line invited;                 ///< 128  which side the last invitation is for
 };
 
 /// How a segment holds them.
@@ -106,15 +107,16 @@ struct segment_kind<channel_sleepers<>> {
 /// Progress   that of channel_end; create, join and invite make system calls, and may block in them
 /// Callers    one thread at a time
 /// Shape      a segment in sealed memory, of three blocks: "sleepers", two words on lines of their own; "to side 0" and "to
-///            side 1", bip buffers of 64-bit words, with the messages as in message_framing. Who creates is side 0
+///            side 1", bip buffers of 64-bit words, with the messages as in message_framing. Who creates is side 0, who joins
+///            the side that it was invited for
 /// Edges      those of channel_end
 /// Refuses    create: `capacity`, and what memfd_region refuses. invite: `busy` while there is another side. join: `busy`,
 ///            and what memfd_region, segment and doorbell refuse. All else: as channel_end
 /// Fork       a forked child destroys its copy, or becomes another program: as long as it holds it, the peer does not learn
-///            of its parent's end. What it waits for is refused: `wrong_process`
+///            of its parent's end. The memory is not there in the child: it dies of a SIGSEGV where it uses the copy
 /// Crash      the kernel closes a dead process's bell, and the survivor is told: at once if it sleeps, and whenever it would
 ///            wait. It may then `invite` a successor, which receives what was not consumed; the dead side's claims are
-///            given up on its behalf, with the end of its bell as the proof
+///            given up on its behalf, with the end of its bell as the proof. `fd` is another one from then on
 /// Trust      that of channel_end. The end of a bell proves the death of a peer that is crash-prone. A hostile one can close its
 ///            bell and live on: then two may use its side, which breaks their messages, and nothing else
 /// Source     none
@@ -160,8 +162,9 @@ public:
     /// Waits until there is a message, but does not take it.
     [[nodiscard]] result<wakeup_result> wait(deadline until = deadline::max()) noexcept { return end().wait(until); }
 
-    /// For an event loop: false if there is something to be received; else `fd()` becomes readable when there is, or when the
-    /// peer has ended. After that, `awake`, then try_receive until there is nothing, then announce again.
+    /// For an event loop: false if there is something to be received; else `fd()` becomes readable when there is, when there is
+    /// room, or when the peer has ended. After that, `awake`, then try_receive until there is nothing, then announce again.
+    /// Who waits for room tries once more after it: room that came in between is not rung.
     [[nodiscard]] bool announce() noexcept { return end().announce(); }
 
     /// The end of that sleep. Takes the bells.
@@ -204,7 +207,7 @@ private:
 
     explicit channel(std::unique_ptr<side> made) noexcept : side_{std::move(made)} {}
     [[nodiscard]] static result<channel> take_side(memfd_region memory, const segment& found, doorbell bell,
-                                                   std::optional<doorbell_handle> of_peer) noexcept;
+                                                   std::optional<doorbell_handle> of_peer, unsigned number) noexcept;
     [[nodiscard]] channel_end<>& end() const noexcept { return side_->end; }
 
     std::unique_ptr<side> side_;

@@ -66,16 +66,15 @@ public:
         return found.bytes;
     }
 
-    /// Sends the first `size_bytes` of what was prepared.
+    /// Sends the first `size_bytes` of what was prepared. Precondition: something was, and was that large.
     void commit(std::size_t size_bytes) noexcept {
-        out_.commit(size_bytes);
-        sent(size_bytes);
+        if (out_.commit(size_bytes)) sent(size_bytes);
     }
 
     /// The oldest message, as soon as there is one. It stays until `consume`, and is the same until then.
     [[nodiscard]] result<message> receive(deadline until = deadline::max()) noexcept {
         const auto woken = wait(until);
-        if (const auto found = in_.try_receive()) return *found;
+        if (const auto found = try_receive()) return *found;  // which tells, if it gives room back
         if (const auto refused = why_not(woken, "message")) return *refused;
         return fault{fault_kind::corrupt, 0, 1};
     }

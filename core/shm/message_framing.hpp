@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -71,8 +72,20 @@ public:
     /// Sends with that end, which nothing else was granted.
     explicit sender(typename buffer::producer end) noexcept : end_{std::move(end)} {}
 
+    /// What was moved from has prepared nothing, and sends nothing.
+    sender(sender&& other) noexcept : end_{std::move(other.end_)}, prepared_{std::exchange(other.prepared_, {})} {}
+
+    /// Likewise.
+    sender& operator=(sender&& other) noexcept {
+        end_ = std::move(other.end_);
+        prepared_ = std::exchange(other.prepared_, {});
+        return *this;
+    }
+    ~sender() = default;
+
     /// Sends a copy of `bytes`.
     [[nodiscard]] send_result try_send(std::span<const std::byte> bytes) noexcept {
+        prepared_ = {};
         const auto grant = end_.try_grant(words(bytes.size()));
         if (!grant) return why_not(grant.result);
         grant.slots[0].write(bytes.size());
@@ -100,21 +113,26 @@ public:
         explicit operator bool() const noexcept { return result == send_result::sent; }
     };
 
-    /// A place where a message of up to `size_bytes` can be made. It takes the place of the one before.
+    /// A place where a message of up to `size_bytes` can be made, until it is committed or something else is sent or prepared.
     [[nodiscard]] place try_prepare(std::size_t size_bytes) noexcept {
+        prepared_ = {};
         const auto grant = end_.try_grant(words(size_bytes));
         if (!grant) return {why_not(grant.result), {}};
         prepared_ = grant.slots;
         return {send_result::sent, std::as_writable_bytes(values(grant.slots.subspan(1))).first(size_bytes)};
     }
 
-    /// Sends the first `size_bytes` of what was prepared. Precondition: it was, and was that large.
-    void commit(std::size_t size_bytes) noexcept {
-        const auto bytes = std::as_writable_bytes(values(prepared_.first(words(size_bytes)).subspan(1)));
+    /// Sends the first `size_bytes` of what was prepared. Precondition: something was, and was that large. If not, nothing is
+    /// sent, and it says so.
+    bool commit(std::size_t size_bytes) noexcept {
+        const auto prepared = std::exchange(prepared_, {});
+        assert(words(size_bytes) <= prepared.size());
+        if (words(size_bytes) > prepared.size()) return false;
+        const auto bytes = std::as_writable_bytes(values(prepared.first(words(size_bytes)).subspan(1)));
         std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(size_bytes), bytes.end(), std::byte{0});
-        prepared_[0].write(size_bytes);
+        prepared[0].write(size_bytes);
         end_.commit(words(size_bytes));
-        prepared_ = {};
+        return true;
     }
 
     /// The largest message that is ever sent, in bytes.

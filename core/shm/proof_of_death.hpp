@@ -21,13 +21,13 @@ inline namespace v1 {
 /// same do two processes mean the same by a pid. Refuses as this_process().
 [[nodiscard]] result<std::uint64_t> this_pid_namespace() noexcept;
 
-/// Who vouches for a death: the kernel in proof_of_death.cpp; in a model, the scenario that stages it. A program that
+/// Who vouches for a death: the kernel in proof_of_death.cpp and channel.cpp; in a model, the scenario that stages it. A program that
 /// specialises it otherwise forges proofs: it can, but not by accident.
 template <class Who>
 class death_witness;
 
 /// Evidence that a peer is dead, without which nothing of its is taken over. Only the kernel's word makes one: waitpid
-/// for a child, a pidfd for anybody. A pid that answers no more, a timeout or a missed heartbeat never makes one.
+/// for a child, a pidfd for anybody; within a channel, whose peers are crash-prone, the end of its bell. A pid that answers no more, a timeout or a missed heartbeat never makes one.
 ///
 /// Promise  whatever the dead peer wrote happens before everything done after the proof was obtained
 /// Trust    it proves that the process behind this {pid, start time} has ended. A hostile peer may have written

@@ -134,6 +134,13 @@ static_assert(shm::atomics_layer<mortal_atomics>);
 
 /// As of plain cells.
 template <class T>
+[[nodiscard]] std::span<T> values(std::span<mortal_atomics::cell<T>> cells) noexcept {
+    static_assert(sizeof(mortal_atomics::cell<T>) == sizeof(T));
+    return {reinterpret_cast<T*>(cells.data()), cells.size()};
+}
+
+/// Likewise.
+template <class T>
 [[nodiscard]] std::span<const T> values(std::span<const mortal_atomics::cell<T>> cells) noexcept {
     static_assert(sizeof(mortal_atomics::cell<T>) == sizeof(T));
     return {reinterpret_cast<const T*>(cells.data()), cells.size()};

@@ -122,6 +122,13 @@ struct bip_stream {
                 const auto left = capacity - stream->status().published % capacity;
                 if (left > 1) size = (left - 1) * sizeof last;
             }
+            if (random.one_in(3)) {  // where it will lie
+                const auto place = end.try_prepare(size + random.below(9));
+                if (!place) return 0;
+                fill(place.bytes.first(size), last + 1);
+                mine.doing = 1;
+                return end.commit(size) ? 1 : 0;
+            }
             const auto message = std::span{bytes}.first(size);
             fill(message, last + 1);
             mine.doing = 1;
