@@ -43,6 +43,7 @@ const std::vector<primitive> primitives{
     {"bip_buffer", {"bip_buffer_raw.hpp", "message_framing.hpp"}, try_bip_buffer},
     {"treiber_slab", {"treiber_slab_raw.hpp", "slot_meta.hpp"}, try_treiber_slab},
     {"var_slot_pool", {"var_slot_pool.hpp"}, try_var_slot_pool},
+    {"segment", {"segment.hpp"}, try_segment},
     {"channel", {"wakeup.hpp", "channel_end.hpp"}, try_channel},
 };
 

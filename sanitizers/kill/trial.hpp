@@ -213,6 +213,7 @@ void try_spsc_ring(trial&);
 void try_bip_buffer(trial&);
 void try_treiber_slab(trial&);
 void try_var_slot_pool(trial&);
+void try_segment(trial&);
 void try_channel(trial&);
 
 }  // namespace kill_test
