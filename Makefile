@@ -10,7 +10,6 @@ KILLS ?= 10000
 SEED ?= 1
 ARGS ?=
 MODELS ?= model-check
-PART ?=
 
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
@@ -61,8 +60,8 @@ check: tools ## the proofs of one primitive, in seconds: NAME=spsc_ring
 new-primitive: tools ## lay a primitive and its proofs, to be filled in: NAME=x
 	@tools/new_primitive.py "$(NAME)"
 
-mutants: tools ## plant each known mistake and name what finds it; PART=1/4: every fourth
-	ci/mutants.sh "" $(PART)
+mutants: tools ## plant each known mistake and run what has to find it; ARGS=NAME plants some
+	ci/mistakes.py $(ARGS)
 
 tsan: tools ## the scenarios with real threads, under ThreadSanitizer
 	$(call configure_and_build,tsan)
