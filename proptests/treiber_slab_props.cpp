@@ -29,6 +29,7 @@
 
 #include "../models/staged_death.hpp"
 #include "guarded_bytes.hpp"
+#include "sparse_bytes.hpp"
 
 namespace {
 
@@ -175,7 +176,8 @@ TEST(treiber_slab, any_calls_of_any_members_agree_with_a_map_of_states) {
     EXPECT_TRUE(rc::check([] {
         const auto slots = *rc::gen::inRange<std::uint32_t>(1, 6);
         const auto entries = *rc::gen::inRange<std::uint32_t>(1, 5);
-        const auto first_generation = *rc::gen::element<std::uint64_t>(1, last_generation - 1, last_generation);
+        const auto first_generation =
+            *rc::gen::element<std::uint64_t>(1, (1ULL << 32) - 1, 1ULL << 32, last_generation - 1, last_generation);
         tested_slab tested{{slots, 8, 8, entries}};
         tested.header().head.store(std::uint64_t(*rc::gen::inRange(0, 3)) * ((1ULL << 40) - 2) << 24);
         for (std::uint32_t i = 0; i < slots; ++i)
@@ -250,6 +252,8 @@ TEST(treiber_slab, any_calls_of_any_members_agree_with_a_map_of_states) {
                 if (!wanted) continue;
                 RC_ASSERT(*taken == *wanted);
                 seen.push_back(*taken);
+                for (const unsigned bit : {31U, 32U, 39U})  // a generation that differs in one bit is another one
+                    seen.emplace_back((*taken).index(), (*taken).generation() ^ 1ULL << bit);
                 const std::uint64_t value = contents[(*taken).word()] = *rc::gen::arbitrary<std::uint64_t>();
                 std::memcpy(tested.made.data(*taken).data(), &value, sizeof value);
             } else {
@@ -344,6 +348,55 @@ TEST_F(a_slab, says_what_is_wrong_with_a_handle) {
     expect_error(member.free(handle), {errors::generation_mismatch, 1, 2}, "slot generation: expected 1, found 2");
 }
 
+/// All 40 bits of a generation count, wherever one is compared; so do the 14 of an incarnation.
+TEST_F(a_slab, refuses_a_handle_whose_generation_differs_in_any_one_bit) {
+    for (unsigned bit = 0; bit < slot_handle::generation_bits; ++bit) {
+        auto tested = of(2);
+        const std::uint64_t generation = (1ULL << 40) - 2, other = generation ^ 1ULL << bit;
+        tested.slot(0).word.store(slot_word{generation, {}, slot_state::free}.word());
+        auto member = tested.join(somebody);
+        const slot_handle handle = *member.try_alloc();
+        ASSERT_EQ(handle.generation(), generation);
+        for (const bool sent : {false, true}) {
+            if (sent) member.mark_in_flight(handle).value();
+            for (const auto call : {&slab::member::mark_in_flight, &slab::member::adopt, &slab::member::free,
+                                    &slab::member::free_allocated})
+                EXPECT_EQ((member.*call)({0, other}).error(),
+                          (slot_error{errors::generation_mismatch, other, generation}));
+        }
+        EXPECT_FALSE(tested.slot(0).check_generation(other));
+        member.free(handle).value();
+    }
+}
+
+TEST_F(a_slab, gives_back_for_the_dead_what_it_named_in_that_very_generation_and_incarnation) {
+    for (const bool taking : {true, false})
+        for (unsigned bit = 0; bit < slot_handle::generation_bits; ++bit) {
+            auto tested = of(2);
+            std::optional<slab::member> dying{tested.join(somebody)};
+            auto survivor = tested.join(somebody_else);
+            (void)*dying->try_alloc();
+            const slot_handle named{0, 1ULL << 33};  // and somebody else's slot is off the list in another generation
+            (taking ? tested.entry(0).taking : tested.entry(0).giving).store(named.word());
+            tested.slot(0).word.store(
+                slot_word{named.generation() ^ 1ULL << bit, dying->owner(), slot_state::free}.word());
+            dies(dying);
+            EXPECT_EQ(survivor.reclaim(kernel_of_tests::saw(somebody))->returned, 0U) << "bit " << bit;
+        }
+    for (unsigned bit = 0; bit < 14; ++bit) {
+        auto tested = of(2);
+        tested.entry(0).incarnation.store(0x2aaa);
+        std::optional<slab::member> dying{tested.join(somebody)};
+        auto survivor = tested.join(somebody_else);
+        const slot_handle taken = *dying->try_alloc();
+        shm::slot_owner other = dying->owner();
+        other.incarnation ^= static_cast<std::uint16_t>(1U << bit);
+        tested.slot(0).word.store(slot_word{taken.generation(), other, slot_state::allocated}.word());
+        dies(dying);
+        EXPECT_EQ(survivor.reclaim(kernel_of_tests::saw(somebody))->returned, 0U) << "bit " << bit;
+    }
+}
+
 TEST_F(a_slab, every_kind_of_error_has_a_sentence_with_both_values) {
     for (const auto kind : {errors::invalid_index, errors::generation_mismatch, errors::contended, errors::corrupt,
                             errors::wrong_process, static_cast<errors>(99)}) {
@@ -414,6 +467,34 @@ TEST_F(a_slab, aligns_slots_as_asked) {
             ASSERT_TRUE(tested.made.data({3, 1}).empty());
             ASSERT_TRUE(tested.made.data({none, 1}).empty());
         }
+}
+
+TEST(a_slab_above_4_GiB, has_all_of_its_slots_apart) {
+    constexpr shm::slab_shape shape{.slot_count = 3, .slot_size = (3ULL << 30) + 64, .member_count = 1};
+    const sparse_bytes bytes{slab::required_size(shape)};
+    const auto made = slab::create(bytes.region(), shape).value();
+    const auto attached = slab::attach(bytes.region()).value();
+    auto member = made.join(somebody).value();
+    std::vector<slot_handle> taken;
+    while (const auto slot = member.try_alloc()) taken.push_back(*slot);
+    ASSERT_EQ(taken.size(), 3U);
+    const std::byte* end = bytes.data() + bytes.size_bytes() - 3 * shape.slot_size;
+    for (const slot_handle each : taken) {
+        const auto data = made.data(each);
+        ASSERT_EQ(data.data(), end) << "slots lie side by side";
+        ASSERT_EQ(data.size(), shape.slot_size);
+        ASSERT_EQ(attached.data(each).data(), data.data());
+        ASSERT_EQ(attached.data(each).size(), data.size());
+        EXPECT_EQ(data.front(), std::byte{}) << "nobody else's";
+        EXPECT_EQ(data.back(), std::byte{}) << "nobody else's";
+        data.front() = data.back() = std::byte(each.index() + 1);
+        end += shape.slot_size;
+    }
+    for (const slot_handle each : taken) EXPECT_EQ(attached.data(each).back(), std::byte(each.index() + 1));
+    const shm::region short_of_a_byte{bytes.data(), bytes.size_bytes() - 1};
+    EXPECT_EQ(slab::attach(short_of_a_byte).error(),
+              (fault{fault_kind::too_small, bytes.size_bytes(), bytes.size_bytes() - 1}));
+    EXPECT_EQ(slab::attach({bytes.data(), bytes.size_bytes() - (8ULL << 30)}).error().what, fault_kind::too_small);
 }
 
 TEST_F(a_slab, refuses_what_no_slab_can_be) {
@@ -706,6 +787,20 @@ TEST_F(a_slab, latches_corrupt_at_nonsense) {
                  "a slot on top that is allocated",
                  [](const tested_slab& of) { of.slot(0).word.store(slot_word{1, {}, slot_state::allocated}.word()); },
                  0, false, false},
+             nonsense{
+                 "a slot on top that is in flight",
+                 [](const tested_slab& of) { of.slot(0).word.store(slot_word{1, {}, slot_state::in_flight}.word()); },
+                 0, false, false},
+             nonsense{"a slot on top in a state that does not exist",
+                      [](const tested_slab& of) { of.slot(0).word.store(slot_word{1, {}, slot_state{3}}.word()); }, 0,
+                      false, false},
+             nonsense{"a slot on top in generation 0",
+                      [](const tested_slab& of) { of.slot(0).word.store(slot_word{0, {}, slot_state::free}.word()); },
+                      0, false, false},
+             nonsense{
+                 "a slot on top in generation 0 with an owner",
+                 [](const tested_slab& of) { of.slot(0).word.store(slot_word{0, {1, 1}, slot_state::free}.word()); }, 0,
+                 false, false},
          }) {
         SCOPED_TRACE(what);
         const std::string sentence =
@@ -746,6 +841,19 @@ TEST_F(a_slab, latches_corrupt_at_nonsense) {
             EXPECT_TRUE(tested.bytes.untouched());
         }
     }
+}
+
+TEST_F(a_slab, latches_corrupt_at_a_slot_of_the_dead_in_generation_0) {
+    auto tested = of(3);
+    std::optional<slab::member> dying{tested.join(somebody)};
+    auto survivor = tested.join(somebody_else);
+    (void)dying->try_alloc();
+    tested.slot(0).word.store(slot_word{0, dying->owner(), slot_state::allocated}.word());
+    dies(dying);
+    expect_error(survivor.reclaim(kernel_of_tests::saw(somebody)), {errors::corrupt, 3, 0},
+                 "free list: expected free slots below 3, each once, found 0");
+    EXPECT_TRUE(survivor.corrupt());
+    EXPECT_EQ(tested.slot(0).generation(), 0U) << "nothing was changed";
 }
 
 TEST_F(a_slab, who_leaves_corrupt_keeps_its_entry_and_another_one_reclaims) {
@@ -978,6 +1086,22 @@ TEST_F(a_contended_slab, a_reclaim_that_gets_nowhere_says_so_and_goes_on_where_i
     EXPECT_TRUE(second.complete);
     EXPECT_EQ(first.returned + second.returned, 2u);
     EXPECT_EQ(all_that_is_free<spoilt_slab>(member_).size(), 3u);
+}
+
+TEST_F(a_contended_slab, a_slot_of_the_dead_whose_word_changes_meanwhile_is_looked_at_again) {
+    for (const bool to_the_end : {false, true}) {
+        std::optional<spoilt_slab::member> dying{made_.join(somebody_else).value()};
+        const std::uint32_t index = (*dying->try_alloc()).index();
+        dies(dying);
+        const auto dead = kernel_of_tests::saw(somebody_else);
+        spoil(&made_.inner().slot(index).word, to_the_end ? attempts : attempts - 1);
+        const auto done = member_.reclaim(dead).value();
+        EXPECT_EQ(done.returned, to_the_end ? 0U : 1U);
+        EXPECT_EQ(done.complete, !to_the_end);
+        EXPECT_EQ(spoilt_atomics::times, 0U);
+        EXPECT_EQ(member_.reclaim(dead)->returned, to_the_end ? 1U : 0U);
+    }
+    EXPECT_EQ(all_that_is_free<spoilt_slab>(member_).size(), 3U);
 }
 
 TEST_F(a_contended_slab, a_walk_of_a_list_that_never_holds_still_is_given_up) {
