@@ -337,6 +337,44 @@ TEST(bip_buffer, is_refused_with_the_fault_that_its_comment_says) {
     EXPECT_FALSE(buffer.status().producer.valid() || buffer.status().consumer.valid());
 }
 
+TEST(bip_buffer, moves_nothing_when_nonsense_is_met_between_a_look_and_its_end) {
+    guarded_bytes bytes{bytes_buffer::required_size(8)};
+    const auto buffer = bytes_buffer::create(bytes.region(), 8).value();
+    auto [producer, consumer] = buffer.split({1, 1}).value();
+    ASSERT_EQ(producer.try_grant(4).slots.size(), 4u);
+    producer.commit(4);
+    ASSERT_EQ(consumer.peek().size(), 4u);
+    const auto write = [&](std::size_t offset, std::uint64_t value) {
+        std::memcpy(bytes.data() + offset, &value, sizeof value);
+    };
+    write(published_offset, 100);
+    ASSERT_TRUE(consumer.peek().empty());
+    consumer.consume(4);
+    EXPECT_TRUE(consumer.corrupt());
+    EXPECT_EQ(consumer.consumed(), 0u);
+    write(published_offset, 4);
+    EXPECT_EQ(buffer.status().consumed, 0u);
+
+    const auto grant = producer.try_grant(4);
+    ASSERT_EQ(grant.slots.size(), 4u);
+    write(consumed_offset, 100);
+    ASSERT_EQ(producer.try_grant(5).result, grant_result::corrupt);
+    producer.commit(4);
+    EXPECT_EQ(producer.published(), 4u);
+    EXPECT_EQ(buffer.status().published, 4u);
+    EXPECT_TRUE(buffer.status().reported_corrupt);
+}
+
+TEST(bip_buffer, counts_never_more_than_its_capacity) {
+    guarded_bytes bytes{bytes_buffer::required_size(8)};
+    const auto buffer = bytes_buffer::create(bytes.region(), 8).value();
+    for (const std::uint64_t published : {9ULL, 1ULL << 32, 1ULL << 63, ~0ULL}) {
+        std::memcpy(bytes.data() + published_offset, &published, sizeof published);
+        EXPECT_EQ(buffer.status().size, 8u);
+        EXPECT_EQ(buffer.size_approx(), 8u);
+    }
+}
+
 TEST(bip_buffer, any_byte_of_the_header_changed_is_refused_or_harmless) {
     guarded_bytes bytes{bytes_buffer::required_size(16)};
     {

@@ -50,16 +50,36 @@ struct allowance {
     unsigned times = 1;
 };
 
+[[noreturn]] void give_up(const char* why) {
+    std::fprintf(stderr, "%s\n", why);
+    std::abort();
+}
+
+/// How often an operation has accessed shared memory, which is never that often.
+class bounded {
+public:
+    void one_more() {
+        if (++times_ == 1U << 20) give_up("an operation does not end: expected fewer than 1048576 accesses");
+    }
+
+private:
+    unsigned times_ = 0;
+};
+
 /// Counts the reads of each word of a region.
 class read_counter final : public watcher {
 public:
-    void before(std::byte* word, std::size_t, way accessed) override { reads_[word] += accessed == way::read ? 1 : 0; }
+    void before(std::byte* word, std::size_t, way accessed) override {
+        accesses_.one_more();
+        reads_[word] += accessed == way::read ? 1 : 0;
+    }
 
     /// Runs one operation, and says of each word that it has read too often.
     template <class Operation>
     void expect(const char* name, shm::region bytes, std::initializer_list<allowance> allowed, Operation operation) {
         {
             reads_.clear();
+            accesses_ = {};
             const while_watching now{*this};
             operation();
         }
@@ -77,6 +97,7 @@ public:
 
 private:
     std::map<const std::byte*, unsigned> reads_;
+    bounded accesses_;
 };
 
 constexpr std::size_t published = 0, watermark = 8, consumed = 64, described = 128, state = 132, reported = 156,
@@ -294,6 +315,24 @@ TEST(a_member_of_a_slab, reads_the_word_of_a_lost_slot_for_its_state_and_again_t
     });
 }
 
+TEST(a_member_of_a_slab, follows_a_link_no_further_than_there_are_slots) {
+    guarded_bytes bytes{slab::required_size(three_slots)};
+    const auto made = slab::create(bytes.region(), three_slots).value();
+    std::optional<slab::member> dead{made.join(somebody_else).value()};
+    auto member = made.join(somebody).value();
+    (void)dead->try_alloc();
+    alignas(slab::member) std::array<std::byte, sizeof(slab::member)> grave;
+    new (grave.data()) slab::member{std::move(*dead)};
+    made.inner().slot(0).word.store(shm::slot_word{1, {}, shm::slot_state::free}.word(), std::memory_order_relaxed);
+    made.inner().slot(2).next.store(1, std::memory_order_relaxed);  // from which one came
+    read_counter counter;
+    const allowance any_time{0, ~std::size_t{0}, ~0U};
+    counter.expect("reclaim", bytes.region(), {{metas + 16 + 8, metas + 16 + 12, 3}, any_time}, [&] {
+        EXPECT_FALSE(member.reclaim(kernel_of_tests::saw(somebody_else)).has_value());
+        EXPECT_TRUE(member.corrupt());
+    });
+}
+
 constexpr shm::pool_class two_classes[] = {{.slot_count = 2, .slot_size = 64}, {.slot_count = 1, .slot_size = 256}};
 constexpr shm::pool_class more{.slot_count = 1, .slot_size = 1024};
 constexpr shm::pool_shape two_slabs{two_classes, 64, 2};
@@ -381,13 +420,13 @@ public:
     /// What was looked at in the operation before does not count any more.
     void next_operation() {
         seen_.clear();
-        accesses_ = 0;
+        accesses_ = {};
     }
 
     void before(std::byte* word, std::size_t size_bytes, way accessed) override {
         if (begin_ != nullptr && (word < begin_ || word + size_bytes > end_))
             give_up("a word beyond those that there are was accessed");
-        if (++accesses_ == most_accesses) give_up("an operation does not end");
+        accesses_.one_more();
         if (accessed == way::written) return;
         const bool again = !seen_.insert(word).second;
         if ((only_again_ && !again) || told_ == lies_.size()) return;
@@ -398,19 +437,12 @@ public:
     }
 
 private:
-    static constexpr unsigned most_accesses = 1U << 20;
-
-    [[noreturn]] static void give_up(const char* why) {
-        std::fprintf(stderr, "%s\n", why);
-        std::abort();
-    }
-
     std::vector<lie> lies_;
     std::size_t told_ = 0;
     bool only_again_;
     const std::byte *begin_ = nullptr, *end_ = nullptr;
     std::set<const std::byte*> seen_;
-    unsigned accesses_ = 0;
+    bounded accesses_;
 };
 
 /// What is done next: which operation, and with what.

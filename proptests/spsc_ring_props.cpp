@@ -682,6 +682,15 @@ TEST(a_ring_above_4_GiB, has_all_of_its_slots_apart) {
     EXPECT_EQ(consumer.try_pop(), 6u);
 }
 
+TEST(hostile_peer_writes, positions_between_which_there_is_more_than_a_ring_holds) {
+    words ring{8, 0};
+    for (const std::uint64_t published : {9ULL, 1ULL << 32, 1ULL << 63, ~0ULL}) {
+        ring.overwrite(published_offset, published);
+        EXPECT_EQ(ring.status().size, 8u);
+        EXPECT_EQ(ring.size_approx(), 8u);
+    }
+}
+
 /// What the caller must see to is looked at where assertions are on.
 TEST(spsc_ring_preconditions, are_asserted) {
     guarded_bytes bytes{spsc_ring<std::uint64_t>::required_size(4)};

@@ -392,8 +392,10 @@ TEST_F(a_slab, gives_back_for_the_dead_what_it_named_in_that_very_generation_and
         shm::slot_owner other = dying->owner();
         other.incarnation ^= static_cast<std::uint16_t>(1U << bit);
         tested.slot(0).word.store(slot_word{taken.generation(), other, slot_state::allocated}.word());
+        EXPECT_EQ((*dying->try_alloc()).index(), 1U);
         dies(dying);
-        EXPECT_EQ(survivor.reclaim(kernel_of_tests::saw(somebody))->returned, 0U) << "bit " << bit;
+        EXPECT_EQ(survivor.reclaim(kernel_of_tests::saw(somebody))->returned, 1U) << "bit " << bit;
+        EXPECT_EQ(tested.slot(0).state(), slot_state::allocated) << "bit " << bit;
     }
 }
 
@@ -841,6 +843,21 @@ TEST_F(a_slab, latches_corrupt_at_nonsense) {
             EXPECT_TRUE(tested.bytes.untouched());
         }
     }
+}
+
+TEST_F(a_slab, looks_at_no_slot_that_there_is_not_for_what_the_dead_was_about_to_do) {
+    for (const bool taking : {true, false})
+        for (const std::uint32_t index : {3U, 4U, none - 1, none}) {
+            auto tested = of(3);
+            std::optional<slab::member> dying{tested.join(somebody)};
+            auto survivor = tested.join(somebody_else);
+            (void)dying->try_alloc();
+            dies(dying);
+            (taking ? tested.entry(0).taking : tested.entry(0).giving).store(slot_handle{index, 1}.word());
+            const auto done = survivor.reclaim(kernel_of_tests::saw(somebody)).value();
+            EXPECT_TRUE(done.complete && done.returned == 1) << index;
+            expect_all_free(tested, survivor);
+        }
 }
 
 TEST_F(a_slab, latches_corrupt_at_a_slot_of_the_dead_in_generation_0) {
