@@ -337,32 +337,43 @@ TEST(bip_buffer, is_refused_with_the_fault_that_its_comment_says) {
     EXPECT_FALSE(buffer.status().producer.valid() || buffer.status().consumer.valid());
 }
 
-TEST(bip_buffer, moves_nothing_when_nonsense_is_met_between_a_look_and_its_end) {
+/// Four slots that were committed to a buffer of eight, and a peer that writes over a position.
+struct interrupted {
     guarded_bytes bytes{bytes_buffer::required_size(8)};
-    const auto buffer = bytes_buffer::create(bytes.region(), 8).value();
-    auto [producer, consumer] = buffer.split({1, 1}).value();
-    ASSERT_EQ(producer.try_grant(4).slots.size(), 4u);
-    producer.commit(4);
-    ASSERT_EQ(consumer.peek().size(), 4u);
-    const auto write = [&](std::size_t offset, std::uint64_t value) {
-        std::memcpy(bytes.data() + offset, &value, sizeof value);
-    };
-    write(published_offset, 100);
-    ASSERT_TRUE(consumer.peek().empty());
-    consumer.consume(4);
-    EXPECT_TRUE(consumer.corrupt());
-    EXPECT_EQ(consumer.consumed(), 0u);
-    write(published_offset, 4);
-    EXPECT_EQ(buffer.status().consumed, 0u);
+    bytes_buffer buffer = bytes_buffer::create(bytes.region(), 8).value();
+    bytes_buffer::producer producer = buffer.claim_producer({1, 1}).value();
+    bytes_buffer::consumer consumer = buffer.claim_consumer({1, 1}).value();
 
-    const auto grant = producer.try_grant(4);
-    ASSERT_EQ(grant.slots.size(), 4u);
-    write(consumed_offset, 100);
-    ASSERT_EQ(producer.try_grant(5).result, grant_result::corrupt);
-    producer.commit(4);
-    EXPECT_EQ(producer.published(), 4u);
-    EXPECT_EQ(buffer.status().published, 4u);
-    EXPECT_TRUE(buffer.status().reported_corrupt);
+    interrupted() {
+        EXPECT_EQ(producer.try_grant(4).slots.size(), 4u);
+        producer.commit(4);
+    }
+    void write(std::size_t offset, std::uint64_t position) const {
+        std::memcpy(bytes.data() + offset, &position, sizeof position);
+    }
+};
+
+TEST(bip_buffer, moves_nothing_when_the_consumer_meets_nonsense_after_a_peek) {
+    interrupted now;
+    ASSERT_EQ(now.consumer.peek().size(), 4u);
+    now.write(published_offset, 100);
+    ASSERT_TRUE(now.consumer.peek().empty());
+    now.consumer.consume(4);
+    EXPECT_TRUE(now.consumer.corrupt());
+    EXPECT_EQ(now.consumer.consumed(), 0u);
+    EXPECT_EQ(now.buffer.status().consumed, 0u);
+    EXPECT_TRUE(now.buffer.status().reported_corrupt);
+}
+
+TEST(bip_buffer, moves_nothing_when_the_producer_meets_nonsense_after_a_grant) {
+    interrupted now;
+    ASSERT_EQ(now.producer.try_grant(4).slots.size(), 4u);
+    now.write(consumed_offset, 100);
+    ASSERT_EQ(now.producer.try_grant(5).result, grant_result::corrupt);
+    now.producer.commit(4);
+    EXPECT_EQ(now.producer.published(), 4u);
+    EXPECT_EQ(now.buffer.status().published, 4u);
+    EXPECT_TRUE(now.buffer.status().reported_corrupt);
 }
 
 TEST(bip_buffer, counts_never_more_than_its_capacity) {
