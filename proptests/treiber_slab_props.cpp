@@ -167,6 +167,15 @@ struct tested_slab {
     }
     [[nodiscard]] slab::member join(peer_id peer) const { return made.join(peer).value(); }
 
+    /// Fills all that lies behind the last slot's words with what would be such words if there were more slots.
+    void let_more_slots_lie_behind(slot_word word, std::uint32_t next) const {
+        const std::uint64_t lies_there[2]{word.word(), next};
+        std::byte* at =
+            bytes.data() + header_bytes + shape.member_count * member_bytes + shape.slot_count * sizeof(slab::meta);
+        for (; at < bytes.data() + bytes.size_bytes(); at += sizeof lies_there)
+            std::memcpy(at, lies_there, sizeof lies_there);
+    }
+
     shm::slab_shape shape;
     guarded_bytes bytes;
     slab made = slab::create(bytes.region(), shape).value();
@@ -810,9 +819,13 @@ TEST_F(a_slab, latches_corrupt_at_nonsense) {
         {
             auto tested = of(3);
             auto member = tested.join(somebody);
+            tested.let_more_slots_lie_behind({1, {}, slot_state::free}, none);
             write(tested);
             auto taken = member.try_alloc();
-            for (int more = 0; more < 2 && taken; ++more) taken = member.try_alloc();  // a circle is met at its end
+            for (int more = 0; more < 2 && taken; ++more) {  // a circle is met at its end
+                EXPECT_LT((*taken).index(), 3U);
+                taken = member.try_alloc();
+            }
             EXPECT_EQ(taken.status(), alloc_status::corrupt);
             EXPECT_TRUE(member.corrupt());
             EXPECT_EQ(tested.header().reported_corrupt.load(), 1u);
@@ -837,11 +850,60 @@ TEST_F(a_slab, latches_corrupt_at_nonsense) {
             auto survivor = tested.join(somebody_else);
             tested.entry(0).taking.store(slot_handle{2, 1}.word());
             dies(member);
+            tested.let_more_slots_lie_behind({1, {}, slot_state::free}, none);
             write(tested);
             ASSERT_FALSE(survivor.reclaim(kernel_of_tests::saw(somebody)).has_value());
             EXPECT_TRUE(survivor.corrupt());
             EXPECT_TRUE(tested.bytes.untouched());
         }
+    }
+}
+
+/// What lies behind the last slot's words and the last entry may look like one more.
+TEST_F(a_slab, counts_asks_for_and_gives_back_no_slot_behind_the_last) {
+    auto tested = of(3);
+    tested.let_more_slots_lie_behind({1, {}, slot_state::free}, none);
+    EXPECT_EQ(tested.made.free_count_approx(), 3U);
+    auto survivor = tested.join(somebody_else);
+    tested.let_more_slots_lie_behind({1, {}, slot_state::in_flight}, none);
+    const auto lost = [](slot_handle) { return true; };
+    EXPECT_EQ(survivor.reclaim_in_flight(lost)->returned, 0U);
+    EXPECT_EQ(survivor.reclaim_in_flight([](slot_handle) { return false; })->in_flight, 0U);
+    {
+        auto leaving = tested.join(somebody);
+        tested.let_more_slots_lie_behind({1, leaving.owner(), slot_state::allocated}, none);
+    }
+    EXPECT_EQ(tested.entry(1).claim.load(), 0U) << "it owns nothing, and so it leaves nothing";
+    std::optional<slab::member> dying{tested.join(somebody)};
+    (void)dying->try_alloc();
+    tested.let_more_slots_lie_behind({1, dying->owner(), slot_state::allocated}, none);
+    dies(dying);
+    EXPECT_EQ(survivor.reclaim(kernel_of_tests::saw(somebody), lost)->returned, 1U);
+    expect_all_free(tested, survivor);
+}
+
+TEST_F(a_slab, gives_out_and_takes_back_no_entry_behind_the_last) {
+    auto tested = of(3, 2);
+    auto first = tested.join(somebody), second = tested.join(somebody_else);
+    auto& behind_the_last = tested.slot(0).word;  // where the claim of a third entry would be
+    behind_the_last.store(0);
+    expect_fault(tested.made.join({3, 1}), {fault_kind::count, 2, 3}, "members: expected 1 to 2, found 3");
+    EXPECT_EQ(behind_the_last.load(), 0U);
+    behind_the_last.store(peer_id{3, 1}.word());
+    const auto done = first.reclaim(kernel_of_tests::saw({3, 1})).value();
+    EXPECT_TRUE(done.complete && done.returned == 0);
+    EXPECT_EQ(behind_the_last.load(), (peer_id{3, 1}.word()));
+}
+
+TEST_F(a_slab, counts_what_it_has_given_out_in_40_bits_of_its_head) {
+    for (const std::uint64_t tag : {0xffULL, 0xffffULL, 0xffffffULL, 0xffffffffULL, 0x7fffffffffULL, 0xfffffffffeULL}) {
+        auto tested = of(3);
+        auto member = tested.join(somebody);
+        tested.header().head.store(tag << 24);
+        const slot_handle taken = *member.try_alloc();
+        EXPECT_EQ(tested.header().head.load(), (tag + 1) << 24 | 1);
+        member.free_allocated(taken).value();
+        EXPECT_EQ(tested.header().head.load(), (tag + 1) << 24) << "which goes on, and not back";
     }
 }
 

@@ -105,7 +105,6 @@ RC_GTEST_PROP(var_slot_pool_props, no_two_slots_share_a_byte, ()) {
     const auto sizes = *rc::gen::resize(4, rc::gen::nonEmpty<std::vector<std::uint8_t>>());
     std::vector<pool_class> classes;
     for (const auto size : sizes) classes.push_back({2, std::uint64_t{size} + 1});
-    if (classes.size() > pool::max_slabs) classes.resize(pool::max_slabs);
     const std::size_t at_first = *rc::gen::inRange<std::size_t>(1, classes.size() + 1);  // the others are added
     const shm::pool_shape whole{.classes = classes, .slot_alignment = alignment, .member_count = 1};
     const shm::pool_shape shape{std::span{classes}.first(at_first), alignment, 1};
@@ -247,6 +246,18 @@ TEST_F(a_pool, grows_to_sixteen_slabs_and_no_further) {
     for (; const auto slot = member.try_alloc(1); ++taken)
         EXPECT_EQ(member.data(*slot).size(), taken < 16 ? 64U : 256U) << "smaller ones first";
     EXPECT_EQ(taken, 17U);
+
+    // Behind the table lies the head of the first slab, which may look like one more place.
+    auto& behind_the_table = growing.slab_at(0).inner().shared().head;
+    for (const std::uint64_t head : {std::uint64_t{256 + 1}, std::uint64_t{2}, behind_the_table.load()}) {
+        behind_the_table.store(head);
+        EXPECT_TRUE(growing.meet());
+        EXPECT_TRUE(member.meet());
+        EXPECT_EQ(pool::attach(large.region())->slab_count(), 16U);
+        expect(growing.attach_annex(large.region()).error(), {fault_kind::not_ready, 2, 0});
+        const auto nothing = member.reclaim(shm::death_witness<struct shm::scenario>::saw(another));
+        EXPECT_TRUE(nothing && nothing->complete) << "there is none that it does not know";
+    }
 }
 
 TEST_F(a_pool, gives_back_what_is_in_flight_and_lost_though_its_sender_has_left) {
