@@ -620,6 +620,34 @@ TEST(bip_buffer_preconditions, are_asserted) {
     consumer.consume(2);
 }
 
+TEST(message_framing, is_no_second_sender_where_it_was_moved_from) {
+    guarded_bytes bytes{framing::buffer::required_size(8)};
+    auto [producer, consumer] = framing::buffer::create(bytes.region(), 8)->split({1, 1}).value();
+    framing::sender sender{std::move(producer)};
+    framing::receiver receiver{std::move(consumer)};
+    const auto sends_nothing = [](framing::sender& moved_from) {
+        EXPECT_DEBUG_DEATH(EXPECT_FALSE(moved_from.commit(0)), "words\\(size_bytes\\) <= prepared.size\\(\\)");
+        EXPECT_EQ(moved_from.try_send({}), send_result::corrupt);
+    };
+    ASSERT_TRUE(sender.try_prepare(16));
+    framing::sender moved{std::move(sender)};
+    // NOLINTBEGIN(bugprone-use-after-move): that is the point
+    sends_nothing(sender);
+    EXPECT_DEBUG_DEATH(EXPECT_FALSE(moved.commit(17)), "words\\(size_bytes\\) <= prepared.size\\(\\)");
+    ASSERT_TRUE(moved.try_prepare(16));
+    sender = std::move(moved);
+    sends_nothing(moved);
+    EXPECT_TRUE(sender.commit(9));
+    ASSERT_EQ(receiver.try_receive()->size_bytes, 9u);
+    framing::receiver other{std::move(receiver)};
+    EXPECT_FALSE(receiver.try_receive().has_value());
+    receiver.consume();
+    // NOLINTEND(bugprone-use-after-move)
+    ASSERT_EQ(other.try_receive()->size_bytes, 9u) << "which nobody has consumed";
+    other.consume();
+    EXPECT_FALSE(other.try_receive().has_value());
+}
+
 TEST(message_framing, a_length_is_read_once) {
     guarded_bytes bytes{framing::buffer::required_size(8)};
     auto [producer, consumer] = framing::buffer::create(bytes.region(), 8)->split({1, 1}).value();

@@ -522,13 +522,13 @@ TEST(whatever_each_read_finds, a_bip_buffer_stays_within_its_slots) {
                 RC_ASSERT(grant.slots.size() == (grant ? count : 0) && count <= (grant ? producer.capacity() : count));
                 RC_ASSERT(!grant || !corrupt);
                 for (auto& slot : grant.slots) slot.write(7);
-                producer.commit(grant.slots.size() / (what % 2 + 1));
+                producer.commit(grant.slots.size() / (what % 2 == 0 ? 1U : 2U));
             } else if (what < 8) {
                 const bool corrupt = consumer.corrupt();
                 const auto found = consumer.peek(what == 7 ? count : capacity);
                 RC_ASSERT(found.size() <= (corrupt ? 0 : consumer.capacity()));
                 for (const auto& slot : found) (void)slot.read();
-                consumer.consume(found.size() / (what % 2 + 1));
+                consumer.consume(found.size() / (what % 2 == 0 ? 1U : 2U));
             } else if (what == 8) {
                 RC_ASSERT(made.status().size <= made.capacity());
             } else if (const auto again = buffer::attach(bytes.region())) {
