@@ -341,6 +341,31 @@ struct bell_refused {
     void after() {}
 };
 
+/// The bell of a request was refused, and the other side may sleep: to wait for the answer all the same would be for ever.
+template <class A, form Form>
+struct request_bell_refused {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "who waits for an answer is told that the bell of the request was refused";
+    two_ends<A, 2> both;
+    bool answered = false;
+
+    void before() {
+        both.make();
+        both.refusals[0] = 1;
+    }
+    void thread(unsigned index) {
+        if (index == 1) {
+            if (!receive<Form>(both[1], 1)) (void)send<Form>(both[1], 2);
+        } else if (send<Form>(both[0], 1)) {
+            auto answer = both[0].receive(until<Form>);
+            if (!answer && answer.error().what == fault_kind::system_call) answer = both[0].receive(until<Form>);
+            answered = answer.has_value();
+            check(answered || (Form == form::tries && answer.error().what == fault_kind::timed_out));
+        }
+    }
+    void after() { check(Form == form::tries || answered); }
+};
+
 /// Messages are made where they lie. Each place is as large as the buffer, of which the message then takes one word: before the
 /// next place there has to be an empty run.
 template <class A, form Form>
@@ -475,6 +500,7 @@ const bool added = [] {
     add<sender_killed>("channel", "channel_sender_killed");
     add<receiver_killed>("channel", "channel_receiver_killed");
     add<bell_refused>("channel", "channel_bell_refused");
+    add<request_bell_refused>("channel", "channel_request_bell_refused");
     add<made_in_place>("channel", "channel_made_in_place");
     add<loop_sends>("channel", "channel_loop_sends");
     add<bell_for_room_refused>("channel", "channel_bell_for_room_refused");

@@ -639,7 +639,8 @@ TEST(channel_invitation, goes_to_any_process_over_a_socket) {
         auto mine = channel::create().value();
         auto invited = mine.invite().value();
         invited.send(here.get()).value();
-        EXPECT_FALSE(invited.memory) << "or the other process's end would not be told";
+        ASSERT_FALSE(invited.memory) << "or the other process's end would not be told";
+        ASSERT_LT(invited.bell.as_raw_fd(), 0) << "likewise";
         EXPECT_EQ(take(mine), "hello");
         EXPECT_EQ(mine.receive().error().what, fault_kind::peer_dead);
         EXPECT_TRUE(exited_with(ended(other), 0));

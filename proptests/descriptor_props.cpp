@@ -307,7 +307,7 @@ TEST_P(descriptors_over_a_socket, come_through_interrupted_calls_and_failing_one
     const auto before = open_descriptors();
     std::array<shm::unique_fd, 1> received;
     failing_sendmsg.fail(EINTR, 3);
-    EXPECT_TRUE(shm::send_descriptors(here_.get(), copies(1)));
+    ASSERT_TRUE(shm::send_descriptors(here_.get(), copies(1)));
     failing_recvmsg.fail(EINTR, 3);
     EXPECT_TRUE(shm::receive_descriptors(there_.get(), received));
     EXPECT_TRUE(failing_sendmsg.all_failed() && failing_recvmsg.all_failed());

@@ -370,6 +370,15 @@ TEST(a_plan, whose_sizes_overflow_is_refused) {
     EXPECT_EQ(all.create(bytes.region()).error().what, fault_kind::out_of_range);
 }
 
+TEST(a_plan, of_a_primitive_larger_than_any_region_is_refused) {
+    const shm::slab_shape larger{.slot_count = 1000, .slot_size = std::numeric_limits<std::size_t>::max() / 4};
+    const auto refused = shm::segment_kind<shm::treiber_slab<>>::describe(larger);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().what, fault_kind::out_of_range) << refused.error().sentence();
+    EXPECT_EQ(segment_builder{}.add<shm::treiber_slab<>>("slots", larger).required_size(),
+              std::numeric_limits<std::size_t>::max());
+}
+
 TEST(a_plan, is_made_where_it_fits) {
     const auto plan = plan_of_two();
     const std::size_t needed = plan.required_size();
