@@ -47,9 +47,10 @@ public:
                                  recording& into) override {
         explore::explorer search{program_of(scenario), settings_of(how)};
         host::running = this;
-        recorder = &into;
-        search.replay(choices);
-        recorder = nullptr;
+        {
+            const recording_into steps_of{into};
+            search.replay(choices);
+        }
         outcome result;
         result.executions = 1;
         report_failure(search.failed(), search.broken(), search.why(), choices, result);
