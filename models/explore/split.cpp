@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <explore/split.hpp>
 #include <memory>
@@ -157,6 +159,7 @@ public:
             if (child < 0) break;  // fewer will do
             if (child == 0) {
                 close(alive_[0]);
+                prctl(PR_SET_PDEATHSIG, SIGKILL);  // one that never ends does not outlive whoever gives it up
                 try {
                     work();
                 } catch (const std::exception& e) {
