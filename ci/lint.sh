@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# The lints: ci/lint.sh, and with clang-tidy, which takes longer: ci/lint.sh --tidy. Each first has to refuse a bad
-# sample, so that a lint that has gone blind is seen.
+# The lints but clang-tidy, which takes longer: ci/tidy.py. Each first has to refuse a bad sample, so that a lint that has
+# gone blind is seen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1
@@ -23,9 +23,12 @@ refuses() {
         exit 1
     fi
 }
+number=0 all=$(grep -c '^ *holds "' "${BASH_SOURCE[0]}")
 holds() {
     local title=$1
     shift
+    number=$((number + 1))
+    if [[ -t 1 ]]; then printf 'lint: %d of %d, %d s: %s' "$number" "$all" "$SECONDS" "$title" && printf '\r\033[K'; fi
     if "$@"; then echo "lint: $title: passed"; else echo "lint: $title: FAILED" >&2 && failed=1; fi
 }
 newest() {
@@ -189,14 +192,4 @@ shell() { shellcheck --exclude=SC2317 "$@"; }  # that one takes a function calle
 refuses "SC2086" shell --shell=bash "$samples/bad.sh"
 holds "shellcheck of ${#scripts[@]} scripts" shell "${scripts[@]}"
 
-if [[ ${1-} == --tidy ]]; then
-    tidy=$(newest clang-tidy)
-    cmake --preset lint --log-level=ERROR >/dev/null
-    holds "each header compiles alone" \
-        cmake --build --preset lint --parallel "$(nproc)" --target all_verify_interface_header_sets
-    printf 'int BadName = 0;\n' >"$samples/bad.cpp"
-    refuses "readability-identifier-naming" "$tidy" --config-file=.clang-tidy --quiet "$samples/bad.cpp" -- -std=c++20
-    holds "clang-tidy of every source" "${tidy/clang-tidy/run-clang-tidy}" -clang-tidy-binary "$tidy" -p build/lint -quiet \
-        -j "$(nproc)" 2>/dev/null
-fi
 exit "$failed"
