@@ -9,11 +9,9 @@ import dataclasses
 import fnmatch
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from progress import Progress  # noqa: E402
 WORK = ROOT / "build" / "mistakes"
 KEYS = {"name", "sentence", "file", "old", "new", "change", "found_by", "relacy", "cannot_show", "alone", "expression"}
 CPU_SECONDS = 60  # of one run; then it counts as endless
-IDLE_SECONDS = 20  # in which a run and its children neither end nor use the CPU; then it counts as stuck
+ASLEEP_SECONDS = 20  # in which nothing of a run could have moved; then it counts as endless, too
 
 
 def stop(sentence):
@@ -150,29 +148,15 @@ def compile_targets(build, targets, jobs, log, tell):
         return ninja.wait() == 0
 
 
-def cpu_ticks(group):
-    """What the processes of a group have used, or None when there are none."""
-    used = None
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            used = (used or 0) + int(fields[11]) + int(fields[12])
-    return used
-
-
 @dataclasses.dataclass
 class Ended:
-    how: str  # passed, failed, dies of SIGNAL, no end
+    how: str  # passed, failed, dies of SIGNAL, has no end
     output: str
     reached: bool
 
 
 def run(command, number, name):
-    """Runs a program with one mistake chosen; 0: none. It ends at a limit of CPU time or when nothing moves any more,
-    never because the machine is busy."""
+    """Runs a program with one mistake chosen; 0: none."""
     reached = WORK / "reached" / name
     reached.parent.mkdir(parents=True, exist_ok=True)
     reached.write_bytes(b"\0" * 4096)
@@ -181,28 +165,11 @@ def run(command, number, name):
     environment.pop("GTEST_TOTAL_SHARDS", None)
     output = WORK / "output" / name
     output.parent.mkdir(parents=True, exist_ok=True)
+    watched = [ROOT / "ci" / "watched.py", "--cpu", str(CPU_SECONDS), "--asleep", str(ASLEEP_SECONDS), *command]
     with output.open("wb") as out:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out,
-                                   stderr=subprocess.STDOUT, start_new_session=True,
-                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
-        ended, ticks, moved = None, -1, time.monotonic()
-        while ended is None:
-            try:
-                process.wait(timeout=0.5)
-                break
-            except subprocess.TimeoutExpired:
-                now, used = time.monotonic(), cpu_ticks(process.pid) or 0
-                if used > ticks:
-                    ticks, moved = used, now
-                if used > CPU_SECONDS * os.sysconf("SC_CLK_TCK") or now - moved > IDLE_SECONDS:
-                    ended = "no end"
-        try:
-            os.killpg(process.pid, signal.SIGKILL)  # and the children that a failed test has left
-        except ProcessLookupError:
-            pass
-        status = process.wait()
-    if ended is None:
-        ended = "passed" if status == 0 else "failed" if status > 0 else f"dies of {signal.Signals(-status).name}"
+        status = subprocess.run(watched, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT).returncode
+    ended = "passed" if status == 0 else "has no end" if status == 124 else "failed" if status > 0 else \
+        f"dies of {signal.Signals(-status).name}"
     return Ended(ended, output.read_text(errors="replace"), reached.read_bytes()[0] != 0)
 
 

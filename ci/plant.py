@@ -74,6 +74,7 @@ def blanked(text):
 
 
 CLASS = re.compile(r"\b(class|struct|union|enum|namespace)\b[^;{}()=]*(\([^()]*\)[^;{}()=]*)?$")
+AFTER_PARAMETERS = re.compile(r"\)(\s|const\b|noexcept\b|override\b|final\b|mutable\b|&)*(->[^()]*)?$")
 
 
 def blocks_of(text):
@@ -96,32 +97,31 @@ def blocks_of(text):
     return sorted(blocks)
 
 
+def opened_by(text, close):
+    """Where the bracket opens that ends at `close`."""
+    pairs = {")": "(", "]": "["}
+    depth = 0
+    for at in range(close, -1, -1):
+        depth += (text[at] == text[close]) - (text[at] == pairs[text[close]])
+        if depth == 0:
+            return at
+    return 0
+
+
 def kind_of(code, boundary, at, outer):
     """What a brace opens: the scope of a class or a namespace, a block of statements, a switch, or a value."""
     head = code[boundary:at].rstrip()
+    if AFTER_PARAMETERS.search(head):
+        return "switch" if re.search(r"\bswitch\s*$", head[:opened_by(head, head.rindex(")"))]) else "block"
     if outer == "value":
-        return "value" if not head.endswith((")", "]")) else "block"  # a lambda among arguments
-    if CLASS.search(head) and not re.search(r"\)\s*(const|noexcept|->.*)?\s*$", head):
+        return "value"
+    if CLASS.search(head):
         return "scope"
-    if head == "" or re.search(r"(\b(else|do|try|const|noexcept|override|final|mutable)|&&?)$", head):
-        return "block" if outer != "scope" or head != "" else "block"
-    if head.endswith(")"):
-        depth, i = 0, len(head) - 1
-        while i >= 0:
-            depth += {")": 1, "(": -1}.get(head[i], 0)
-            if depth == 0:
-                break
-            i -= 1
-        return "switch" if re.search(r"\bswitch\s*$", head[:i]) else "block"
-    if head.endswith("]"):
-        depth, i = 0, len(head) - 1
-        while i >= 0:
-            depth += {"]": 1, "[": -1}.get(head[i], 0)
-            if depth == 0:
-                break
-            i -= 1
-        return "value" if re.search(r"[\w\])]\s*$", head[:i]) else "block"
-    return "block" if re.search(r"\)[^()]*->[^()]*$", head) else "value"
+    if head == "" or re.search(r"\b(else|do|try)$", head):
+        return "block"
+    if head.endswith("]"):  # a lambda, or an array
+        return "value" if re.search(r"[\w\])]\s*$", head[:opened_by(head, len(head) - 1)]) else "block"
+    return "value"
 
 
 class Places:
