@@ -10,7 +10,6 @@ KILLS ?= 10000
 SEED ?= 1
 ARGS ?=
 MODELS ?= model-check
-PART ?=
 
 # On a terminal: how many of how many are built and run, in one line; elsewhere a line for each.
 export NINJA_STATUS = [%f/%t, %e s]$(space)
@@ -72,8 +71,8 @@ check: tools ## what guards one primitive: its proofs, and the properties of wha
 new-primitive: tools ## lay a primitive and its proofs, to be filled in: NAME=x
 	@tools/new_primitive.py "$(NAME)"
 
-mutants: tools ## plant each known mistake and name what finds it; PART=1/4: every fourth
-	ci/mutants.sh "" $(PART)
+mutants: tools ## plant each known mistake and run what has to find it; ARGS=NAME plants some
+	ci/mistakes.py $(ARGS)
 
 tsan: tools ## the scenarios with real threads, under ThreadSanitizer
 	$(call configure_and_build,tsan)

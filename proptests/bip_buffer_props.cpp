@@ -22,6 +22,7 @@
 
 #include "../models/bip_buffer_reference.hpp"
 #include "guarded_bytes.hpp"
+#include "sparse_bytes.hpp"
 #include "test_items.hpp"
 
 namespace {
@@ -336,6 +337,55 @@ TEST(bip_buffer, is_refused_with_the_fault_that_its_comment_says) {
     EXPECT_FALSE(buffer.status().producer.valid() || buffer.status().consumer.valid());
 }
 
+/// Four slots that were committed to a buffer of eight, and a peer that writes over a position.
+struct interrupted {
+    guarded_bytes bytes{bytes_buffer::required_size(8)};
+    bytes_buffer buffer = bytes_buffer::create(bytes.region(), 8).value();
+    bytes_buffer::producer producer = buffer.claim_producer({1, 1}).value();
+    bytes_buffer::consumer consumer = buffer.claim_consumer({1, 1}).value();
+
+    interrupted() {
+        EXPECT_EQ(producer.try_grant(4).slots.size(), 4u);
+        producer.commit(4);
+    }
+    void write(std::size_t offset, std::uint64_t position) const {
+        std::memcpy(bytes.data() + offset, &position, sizeof position);
+    }
+};
+
+TEST(bip_buffer, moves_nothing_when_the_consumer_meets_nonsense_after_a_peek) {
+    interrupted now;
+    ASSERT_EQ(now.consumer.peek().size(), 4u);
+    now.write(published_offset, 100);
+    ASSERT_TRUE(now.consumer.peek().empty());
+    now.consumer.consume(4);
+    EXPECT_TRUE(now.consumer.corrupt());
+    EXPECT_EQ(now.consumer.consumed(), 0u);
+    EXPECT_EQ(now.buffer.status().consumed, 0u);
+    EXPECT_TRUE(now.buffer.status().reported_corrupt);
+}
+
+TEST(bip_buffer, moves_nothing_when_the_producer_meets_nonsense_after_a_grant) {
+    interrupted now;
+    ASSERT_EQ(now.producer.try_grant(4).slots.size(), 4u);
+    now.write(consumed_offset, 100);
+    ASSERT_EQ(now.producer.try_grant(5).result, grant_result::corrupt);
+    now.producer.commit(4);
+    EXPECT_EQ(now.producer.published(), 4u);
+    EXPECT_EQ(now.buffer.status().published, 4u);
+    EXPECT_TRUE(now.buffer.status().reported_corrupt);
+}
+
+TEST(bip_buffer, counts_never_more_than_its_capacity) {
+    guarded_bytes bytes{bytes_buffer::required_size(8)};
+    const auto buffer = bytes_buffer::create(bytes.region(), 8).value();
+    for (const std::uint64_t published : {9ULL, 1ULL << 32, 1ULL << 63, ~0ULL}) {
+        std::memcpy(bytes.data() + published_offset, &published, sizeof published);
+        EXPECT_EQ(buffer.status().size, 8u);
+        EXPECT_EQ(buffer.size_approx(), 8u);
+    }
+}
+
 TEST(bip_buffer, any_byte_of_the_header_changed_is_refused_or_harmless) {
     guarded_bytes bytes{bytes_buffer::required_size(16)};
     {
@@ -400,7 +450,17 @@ TEST(message_framing, does_in_any_sequence_of_calls_what_a_queue_of_messages_doe
                 const auto size = *rc::gen::inRange<std::size_t>(0, 8 * capacity + 2);
                 std::vector<std::byte> message(size);
                 for (auto& byte : message) byte = item_of<std::byte>(++seed);
-                const auto told = sender.try_send(message);
+                auto told = send_result::corrupt;
+                if (*rc::gen::arbitrary<bool>()) {
+                    told = sender.try_send(message);
+                } else {  // made where it will lie, in a place that may be larger
+                    const auto place = sender.try_prepare(size + *rc::gen::inRange<std::size_t>(0, 20));
+                    std::ranges::fill(place.bytes, std::byte{0xff});
+                    if (!place && size <= sender.max_size_bytes()) continue;
+                    std::ranges::copy(std::span{message}.first(place ? size : 0), place.bytes.begin());
+                    if (place) RC_ASSERT(sender.commit(size));
+                    told = place.result;
+                }
                 RC_ASSERT((told == send_result::too_large) == (size > sender.max_size_bytes()));
                 RC_ASSERT(told != send_result::corrupt);
                 if (told == send_result::sent) queue.push_back(std::move(message));
@@ -411,6 +471,8 @@ TEST(message_framing, does_in_any_sequence_of_calls_what_a_queue_of_messages_doe
                 RC_ASSERT(reinterpret_cast<std::uintptr_t>(found->bytes().data()) % 8 == 0u);
                 RC_ASSERT(std::equal(found->bytes().begin(), found->bytes().end(), queue.front().begin(),
                                      queue.front().end()));
+                const auto padding = std::as_bytes(shm::values(found->slots)).subspan(found->size_bytes);
+                RC_ASSERT(padding.size() < 8u && std::ranges::count(padding, std::byte{}) == std::ssize(padding));
                 if (*rc::gen::inRange(0, 4) == 0) continue;  // and is there again
                 receiver.consume();
                 queue.pop_front();
@@ -448,6 +510,142 @@ TEST(message_framing, a_length_that_was_not_published_is_corrupt_for_ever) {
         EXPECT_TRUE(buffer.status().reported_corrupt);
         EXPECT_EQ(buffer.status().consumed, 0u);
     }
+}
+
+/// Whatever a message was made of, nothing of it travels but the message.
+TEST(message_framing, is_zero_from_the_end_of_a_message_to_the_end_of_its_word) {
+    for (std::size_t prepared = 0; prepared <= 24; ++prepared)
+        for (std::size_t size = 0; size <= prepared; ++size) {
+            guarded_bytes bytes{framing::buffer::required_size(8)};
+            auto [producer, consumer] = framing::buffer::create(bytes.region(), 8)->split({1, 1}).value();
+            framing::sender sender{std::move(producer)};
+            framing::receiver receiver{std::move(consumer)};
+            std::memset(bytes.data() + header_bytes, 0xff, 8 * 8);
+            const auto place = sender.try_prepare(prepared);
+            ASSERT_EQ(place.bytes.size(), prepared);
+            ASSERT_TRUE(sender.commit(size));
+            const auto message = receiver.try_receive().value();
+            ASSERT_EQ(message.size_bytes, size);
+            const auto all = std::as_bytes(shm::values(message.slots));
+            ASSERT_EQ(all.size(), (size + 7) / 8 * 8);
+            for (std::size_t i = 0; i < all.size(); ++i)
+                ASSERT_EQ(all[i], i < size ? std::byte{0xff} : std::byte{})
+                    << size << " of " << prepared << ", byte " << i;
+        }
+}
+
+TEST(message_framing, sends_nothing_for_ever_once_the_receivers_position_is_nonsense) {
+    guarded_bytes bytes{framing::buffer::required_size(8)};
+    auto [producer, consumer] = framing::buffer::create(bytes.region(), 8)->split({1, 1}).value();
+    framing::sender sender{std::move(producer)};
+    std::array<std::byte, 40> message{};
+    ASSERT_EQ(sender.try_send(message), send_result::sent);
+    ASSERT_EQ(sender.try_send(message), send_result::full);
+    const std::uint64_t consumed = 7;
+    std::memcpy(bytes.data() + consumed_offset, &consumed, sizeof consumed);
+    for (int again = 0; again < 2; ++again) {
+        EXPECT_EQ(sender.try_send(message), send_result::corrupt);
+        EXPECT_EQ(sender.try_send({}), send_result::corrupt) << "though there is room";
+        const auto place = sender.try_prepare(1);
+        EXPECT_EQ(place.result, send_result::corrupt);
+        EXPECT_TRUE(place.bytes.empty());
+        EXPECT_TRUE(sender.corrupt());
+        std::memset(bytes.data() + consumed_offset, 0, sizeof consumed);
+    }
+    EXPECT_EQ(sender.published(), 6u);
+}
+
+TEST(above_4_GiB, a_buffer_grants_and_shows_all_of_its_slots) {
+    using words_buffer = bip_buffer<std::uint64_t>;
+    constexpr std::size_t capacity = words_buffer::max_capacity;
+    const sparse_bytes bytes{words_buffer::required_size(capacity)};
+    ASSERT_EQ(bytes.size_bytes(), header_bytes + (16ULL << 30));
+    const auto buffer = words_buffer::create(bytes.region(), capacity).value();
+    auto [producer, consumer] = words_buffer::attach(bytes.region())->split({1, 1}).value();
+    const auto grant = producer.try_grant(capacity - 1);
+    ASSERT_EQ(grant.slots.size(), capacity - 1);
+    grant.slots.front().write(1);
+    grant.slots.back().write(2);
+    producer.commit(capacity - 1);
+    EXPECT_EQ(buffer.size_approx(), capacity - 1);
+    EXPECT_EQ(producer.try_grant(2).result, grant_result::full);
+    const auto found = consumer.peek();
+    ASSERT_EQ(found.size(), capacity - 1);
+    EXPECT_EQ(found.front().read(), 1u);
+    EXPECT_EQ(found.back().read(), 2u);
+    EXPECT_EQ(reinterpret_cast<const std::byte*>(&found.back()), bytes.data() + header_bytes + (capacity - 2) * 8);
+    consumer.consume(capacity - 2);
+    const auto behind_the_wrap = producer.try_grant(2);
+    ASSERT_EQ(behind_the_wrap.slots.size(), 2u);
+    EXPECT_EQ(reinterpret_cast<const std::byte*>(behind_the_wrap.slots.data()), bytes.data() + header_bytes);
+    for (auto& slot : behind_the_wrap.slots) slot.write(3);
+    producer.commit(2);
+    ASSERT_EQ(consumer.peek().size(), 1u);
+    consumer.consume(1);
+    ASSERT_EQ(consumer.peek().size(), 2u);
+    EXPECT_EQ(consumer.peek().back().read(), 3u);
+}
+
+TEST(above_4_GiB, a_message_is_one_like_others) {
+    constexpr std::size_t capacity = std::size_t{1} << 30, size = (std::size_t{5} << 30) + 3;
+    const sparse_bytes bytes{framing::buffer::required_size(capacity)};
+    auto [producer, consumer] = framing::buffer::create(bytes.region(), capacity)->split({1, 1}).value();
+    framing::sender sender{std::move(producer)};
+    framing::receiver receiver{std::move(consumer)};
+    EXPECT_EQ(sender.max_size_bytes(), (std::size_t{8} << 30) - 8);
+    EXPECT_EQ(sender.try_prepare((std::size_t{8} << 30) - 7).result, send_result::too_large);
+    const auto place = sender.try_prepare(size);
+    ASSERT_EQ(place.bytes.size(), size);
+    place.bytes.back() = std::byte{7};
+    ASSERT_TRUE(sender.commit(size));
+    const auto message = receiver.try_receive();
+    ASSERT_TRUE(message.has_value());
+    EXPECT_EQ(message->size_bytes, size);
+    EXPECT_EQ(message->bytes().back(), std::byte{7});
+    EXPECT_EQ(receiver.try_receive()->bytes().data(), message->bytes().data());
+    receiver.consume();
+    EXPECT_FALSE(receiver.try_receive().has_value());
+    EXPECT_EQ(receiver.consumed(), sender.published());
+}
+
+/// What the caller must see to is looked at where assertions are on.
+TEST(bip_buffer_preconditions, are_asserted) {
+    guarded_bytes bytes{bytes_buffer::required_size(8)};
+    auto [producer, consumer] = bytes_buffer::create(bytes.region(), 8)->split({1, 1}).value();
+    ASSERT_TRUE(producer.try_grant(2));
+    EXPECT_DEBUG_DEATH(producer.commit(3), "count <= granted_");
+    producer.commit(2);
+    ASSERT_EQ(consumer.peek().size(), 2u);
+    EXPECT_DEBUG_DEATH(consumer.consume(3), "count <= size_seen");
+    consumer.consume(2);
+}
+
+TEST(message_framing, is_no_second_sender_where_it_was_moved_from) {
+    guarded_bytes bytes{framing::buffer::required_size(8)};
+    auto [producer, consumer] = framing::buffer::create(bytes.region(), 8)->split({1, 1}).value();
+    framing::sender sender{std::move(producer)};
+    framing::receiver receiver{std::move(consumer)};
+    const auto sends_nothing = [](framing::sender& moved_from) {
+        EXPECT_DEBUG_DEATH(EXPECT_FALSE(moved_from.commit(0)), "words\\(size_bytes\\) <= prepared.size\\(\\)");
+        EXPECT_EQ(moved_from.try_send({}), send_result::corrupt);
+    };
+    ASSERT_TRUE(sender.try_prepare(16));
+    framing::sender moved{std::move(sender)};
+    // NOLINTBEGIN(bugprone-use-after-move): that is the point
+    sends_nothing(sender);
+    EXPECT_DEBUG_DEATH(EXPECT_FALSE(moved.commit(17)), "words\\(size_bytes\\) <= prepared.size\\(\\)");
+    ASSERT_TRUE(moved.try_prepare(16));
+    sender = std::move(moved);
+    sends_nothing(moved);
+    EXPECT_TRUE(sender.commit(9));
+    ASSERT_EQ(receiver.try_receive()->size_bytes, 9u);
+    framing::receiver other{std::move(receiver)};
+    EXPECT_FALSE(receiver.try_receive().has_value());
+    receiver.consume();
+    // NOLINTEND(bugprone-use-after-move)
+    ASSERT_EQ(other.try_receive()->size_bytes, 9u) << "which nobody has consumed";
+    other.consume();
+    EXPECT_FALSE(other.try_receive().has_value());
 }
 
 TEST(message_framing, a_length_is_read_once) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include <shm/region.hpp>
 
@@ -105,6 +107,20 @@ TEST(region, a_part_of_a_read_only_region_is_read_only) {
     const shm::region whole{bytes.data(), all_bytes, access::read_only};
     EXPECT_FALSE(whole.subregion(64, 64)->writable());
     EXPECT_TRUE((shm::region{bytes.data(), all_bytes}.subregion(64, 64)->writable()));
+}
+
+TEST(region, is_no_bytes_of_another_process) {
+    const pid_t here = ::getpid(), other = here + 1;
+    const shm::region elsewhere{bytes.data(), all_bytes, access::read_write, other};
+    const fault refused{fault_kind::wrong_process, static_cast<std::uint64_t>(other), static_cast<std::uint64_t>(here)};
+    EXPECT_EQ(elsewhere.mapped_here().error(), refused);
+    EXPECT_EQ(elsewhere.get<int>().error(), refused);
+    EXPECT_EQ(elsewhere.subregion(64, 64)->mapped_here().error(), refused) << "no part of them either";
+    EXPECT_EQ(
+        elsewhere.mapped_here().error().sentence(),
+        "user of a mapping: expected process " + std::to_string(other) + ", found process " + std::to_string(here));
+    EXPECT_TRUE((shm::region{bytes.data(), all_bytes, access::read_write, here}.mapped_here()));
+    EXPECT_TRUE((shm::region{bytes.data(), all_bytes}.mapped_here())) << "of any";
 }
 
 }  // namespace

@@ -183,6 +183,20 @@ TEST(role, is_given_up_when_another_one_is_assigned_to_it) {
     EXPECT_EQ(second, (peer_id{1, 1}.word()));
 }
 
+TEST(role, knows_the_process_that_took_it) {
+    std::atomic<std::uint64_t> word{0};
+    auto held = claims::claim(word, {1, 1}, name).value();
+    EXPECT_TRUE(held.held());
+    EXPECT_EQ(held.process(), ::getpid());
+    auto moved = std::move(held);
+    EXPECT_FALSE(held.held());  // NOLINT(bugprone-use-after-move): that is the point
+    EXPECT_TRUE(moved.held());
+    EXPECT_EQ(moved.process(), ::getpid());
+    moved.keep();
+    EXPECT_FALSE(moved.held());
+    EXPECT_EQ(word, (peer_id{1, 1}.word())) << "for good";
+}
+
 TEST(role, refuses_nobody) {
     std::atomic<std::uint64_t> word{0};
     const fault refusal{fault_kind::peer_id, 1, 0};

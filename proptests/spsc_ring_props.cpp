@@ -22,6 +22,7 @@
 
 #include "../models/spsc_ring_reference.hpp"
 #include "guarded_bytes.hpp"
+#include "sparse_bytes.hpp"
 #include "test_items.hpp"
 
 namespace {
@@ -650,6 +651,55 @@ TEST_P(each_kind, stays_safe_whatever_a_peer_writes_into_the_header) {
         RC_TAG(subject.full_for_ever ? "full for ever" : "producer unimpressed");
         RC_TAG(subject.empty_for_ever ? "empty for ever" : "consumer unimpressed");
     }));
+}
+
+TEST(a_ring_above_4_GiB, has_all_of_its_slots_apart) {
+    using ring = spsc_ring<std::uint64_t>;
+    constexpr std::size_t capacity = ring::max_capacity;
+    const sparse_bytes bytes{ring::required_size(capacity)};
+    ASSERT_EQ(bytes.size_bytes(), header_bytes + (16ULL << 30));
+    const auto made = ring::create(bytes.region(), capacity, capacity - 2).value();
+    auto [producer, consumer] = ring::attach(bytes.region())->split({1, 1}).value();
+    EXPECT_EQ(producer.available_capacity(), capacity);
+    const std::array<std::uint64_t, 4> items{1, 2, 3, 4};
+    ASSERT_EQ(producer.try_push_n(items), 4u);
+    for (const std::size_t slot : {capacity - 2, capacity - 1, std::size_t{0}, std::size_t{1}}) {
+        std::uint64_t lies_there = 0;
+        std::memcpy(&lies_there, bytes.data() + header_bytes + slot * sizeof lies_there, sizeof lies_there);
+        EXPECT_EQ(lies_there, (slot + 2) % capacity + 1) << "slot " << slot;
+    }
+    EXPECT_EQ(consumer.peek(4).size(), 2u) << "up to the end of the slots";
+    for (const std::uint64_t item : items) EXPECT_EQ(consumer.try_pop(), item);
+    ASSERT_EQ(producer.reserve(capacity).size(), capacity - 2) << "from the third slot on";
+    producer.commit(capacity - 2);
+    EXPECT_EQ(producer.try_push(5), push_result::pushed);
+    EXPECT_EQ(producer.try_push(6), push_result::pushed);
+    EXPECT_EQ(producer.try_push(7), push_result::full);
+    EXPECT_EQ(made.size_approx(), capacity);
+    EXPECT_EQ(consumer.peek(capacity).size(), capacity - 2);
+    consumer.consume(capacity - 2);
+    EXPECT_EQ(consumer.try_pop(), 5u);
+    EXPECT_EQ(consumer.try_pop(), 6u);
+}
+
+TEST(hostile_peer_writes, positions_between_which_there_is_more_than_a_ring_holds) {
+    words ring{8, 0};
+    for (const std::uint64_t published : {9ULL, 1ULL << 32, 1ULL << 63, ~0ULL}) {
+        ring.overwrite(published_offset, published);
+        EXPECT_EQ(ring.status().size, 8u);
+        EXPECT_EQ(ring.size_approx(), 8u);
+    }
+}
+
+/// What the caller must see to is looked at where assertions are on.
+TEST(spsc_ring_preconditions, are_asserted) {
+    guarded_bytes bytes{spsc_ring<std::uint64_t>::required_size(4)};
+    auto [producer, consumer] = spsc_ring<std::uint64_t>::create(bytes.region(), 4)->split({1, 1}).value();
+    EXPECT_DEBUG_DEATH(producer.commit(5), "count <= free_seen");
+    ASSERT_EQ(producer.try_push(1), push_result::pushed);
+    ASSERT_EQ(consumer.peek(1).size(), 1u);
+    EXPECT_DEBUG_DEATH(consumer.consume(2), "count <= size_seen");
+    consumer.consume(1);
 }
 
 }  // namespace

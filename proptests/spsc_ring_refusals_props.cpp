@@ -14,6 +14,7 @@
 
 #include <shm/spsc_ring.hpp>
 
+#include "../models/staged_death.hpp"
 #include "guarded_bytes.hpp"
 #include "test_items.hpp"
 
@@ -239,6 +240,24 @@ TEST_F(refusals, claims_want_to_write) {
     expect_refused(observer.claim_consumer({1, 1}), denied,
                    "consumer role: expected a writable mapping, found a read-only one");
     expect_refused(observer.split({1, 1}), denied, "producer role: expected a writable mapping, found a read-only one");
+
+    const auto dead = shm::death_witness<struct shm::scenario>::saw({1, 1});
+    expect_refused(observer.take_over_producer({2, 1}, dead), denied,
+                   "producer role: expected a writable mapping, found a read-only one");
+    expect_refused(observer.take_over_consumer({2, 1}, dead), denied,
+                   "consumer role: expected a writable mapping, found a read-only one");
+}
+
+TEST_F(refusals, take_overs_want_positions_that_belong_together_and_leave_the_role_with_nobody) {
+    const auto ring = ring_u64::create(whole_, 16).value();
+    auto& header = **whole_.get<shm::spsc_ring_header<>>();
+    const auto dead = shm::death_witness<struct shm::scenario>::saw({1, 1});
+    header.published.store(17);
+    header.producer_claim.store(dead.peer().word());
+    header.consumer_claim.store(dead.peer().word());
+    EXPECT_EQ(ring.take_over_producer({2, 1}, dead).error(), (fault{fault_kind::positions, 16, 17}));
+    EXPECT_EQ(ring.take_over_consumer({2, 1}, dead).error(), (fault{fault_kind::positions, 16, 17}));
+    EXPECT_FALSE(ring.status().producer.valid() || ring.status().consumer.valid());
 }
 
 TEST_F(refusals, claims_want_an_identity) {

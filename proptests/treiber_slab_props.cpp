@@ -29,6 +29,7 @@
 
 #include "../models/staged_death.hpp"
 #include "guarded_bytes.hpp"
+#include "sparse_bytes.hpp"
 
 namespace {
 
@@ -166,6 +167,15 @@ struct tested_slab {
     }
     [[nodiscard]] slab::member join(peer_id peer) const { return made.join(peer).value(); }
 
+    /// Fills all that lies behind the last slot's words with what would be such words if there were more slots.
+    void let_more_slots_lie_behind(slot_word word, std::uint32_t next) const {
+        const std::uint64_t lies_there[2]{word.word(), next};
+        std::byte* at =
+            bytes.data() + header_bytes + shape.member_count * member_bytes + shape.slot_count * sizeof(slab::meta);
+        for (; at < bytes.data() + bytes.size_bytes(); at += sizeof lies_there)
+            std::memcpy(at, lies_there, sizeof lies_there);
+    }
+
     shm::slab_shape shape;
     guarded_bytes bytes;
     slab made = slab::create(bytes.region(), shape).value();
@@ -175,7 +185,8 @@ TEST(treiber_slab, any_calls_of_any_members_agree_with_a_map_of_states) {
     EXPECT_TRUE(rc::check([] {
         const auto slots = *rc::gen::inRange<std::uint32_t>(1, 6);
         const auto entries = *rc::gen::inRange<std::uint32_t>(1, 5);
-        const auto first_generation = *rc::gen::element<std::uint64_t>(1, last_generation - 1, last_generation);
+        const auto first_generation =
+            *rc::gen::element<std::uint64_t>(1, (1ULL << 32) - 1, 1ULL << 32, last_generation - 1, last_generation);
         tested_slab tested{{slots, 8, 8, entries}};
         tested.header().head.store(std::uint64_t(*rc::gen::inRange(0, 3)) * ((1ULL << 40) - 2) << 24);
         for (std::uint32_t i = 0; i < slots; ++i)
@@ -250,6 +261,8 @@ TEST(treiber_slab, any_calls_of_any_members_agree_with_a_map_of_states) {
                 if (!wanted) continue;
                 RC_ASSERT(*taken == *wanted);
                 seen.push_back(*taken);
+                for (const unsigned bit : {31U, 32U, 39U})  // a generation that differs in one bit is another one
+                    seen.emplace_back((*taken).index(), (*taken).generation() ^ 1ULL << bit);
                 const std::uint64_t value = contents[(*taken).word()] = *rc::gen::arbitrary<std::uint64_t>();
                 std::memcpy(tested.made.data(*taken).data(), &value, sizeof value);
             } else {
@@ -344,6 +357,57 @@ TEST_F(a_slab, says_what_is_wrong_with_a_handle) {
     expect_error(member.free(handle), {errors::generation_mismatch, 1, 2}, "slot generation: expected 1, found 2");
 }
 
+/// All 40 bits of a generation count, wherever one is compared; so do the 14 of an incarnation.
+TEST_F(a_slab, refuses_a_handle_whose_generation_differs_in_any_one_bit) {
+    for (unsigned bit = 0; bit < slot_handle::generation_bits; ++bit) {
+        auto tested = of(2);
+        const std::uint64_t generation = (1ULL << 40) - 2, other = generation ^ 1ULL << bit;
+        tested.slot(0).word.store(slot_word{generation, {}, slot_state::free}.word());
+        auto member = tested.join(somebody);
+        const slot_handle handle = *member.try_alloc();
+        ASSERT_EQ(handle.generation(), generation);
+        for (const bool sent : {false, true}) {
+            if (sent) member.mark_in_flight(handle).value();
+            for (const auto call : {&slab::member::mark_in_flight, &slab::member::adopt, &slab::member::free,
+                                    &slab::member::free_allocated})
+                EXPECT_EQ((member.*call)({0, other}).error(),
+                          (slot_error{errors::generation_mismatch, other, generation}));
+        }
+        EXPECT_FALSE(tested.slot(0).check_generation(other));
+        member.free(handle).value();
+    }
+}
+
+TEST_F(a_slab, gives_back_for_the_dead_what_it_named_in_that_very_generation_and_incarnation) {
+    for (const bool taking : {true, false})
+        for (unsigned bit = 0; bit < slot_handle::generation_bits; ++bit) {
+            auto tested = of(2);
+            std::optional<slab::member> dying{tested.join(somebody)};
+            auto survivor = tested.join(somebody_else);
+            (void)*dying->try_alloc();
+            const slot_handle named{0, 1ULL << 33};  // and somebody else's slot is off the list in another generation
+            (taking ? tested.entry(0).taking : tested.entry(0).giving).store(named.word());
+            tested.slot(0).word.store(
+                slot_word{named.generation() ^ 1ULL << bit, dying->owner(), slot_state::free}.word());
+            dies(dying);
+            EXPECT_EQ(survivor.reclaim(kernel_of_tests::saw(somebody))->returned, 0U) << "bit " << bit;
+        }
+    for (unsigned bit = 0; bit < 14; ++bit) {
+        auto tested = of(2);
+        tested.entry(0).incarnation.store(0x2aaa);
+        std::optional<slab::member> dying{tested.join(somebody)};
+        auto survivor = tested.join(somebody_else);
+        const slot_handle taken = *dying->try_alloc();
+        shm::slot_owner other = dying->owner();
+        other.incarnation ^= static_cast<std::uint16_t>(1U << bit);
+        tested.slot(0).word.store(slot_word{taken.generation(), other, slot_state::allocated}.word());
+        EXPECT_EQ((*dying->try_alloc()).index(), 1U);
+        dies(dying);
+        EXPECT_EQ(survivor.reclaim(kernel_of_tests::saw(somebody))->returned, 1U) << "bit " << bit;
+        EXPECT_EQ(tested.slot(0).state(), slot_state::allocated) << "bit " << bit;
+    }
+}
+
 TEST_F(a_slab, every_kind_of_error_has_a_sentence_with_both_values) {
     for (const auto kind : {errors::invalid_index, errors::generation_mismatch, errors::contended, errors::corrupt,
                             errors::wrong_process, static_cast<errors>(99)}) {
@@ -414,6 +478,34 @@ TEST_F(a_slab, aligns_slots_as_asked) {
             ASSERT_TRUE(tested.made.data({3, 1}).empty());
             ASSERT_TRUE(tested.made.data({none, 1}).empty());
         }
+}
+
+TEST(a_slab_above_4_GiB, has_all_of_its_slots_apart) {
+    constexpr shm::slab_shape shape{.slot_count = 3, .slot_size = (3ULL << 30) + 64, .member_count = 1};
+    const sparse_bytes bytes{slab::required_size(shape)};
+    const auto made = slab::create(bytes.region(), shape).value();
+    const auto attached = slab::attach(bytes.region()).value();
+    auto member = made.join(somebody).value();
+    std::vector<slot_handle> taken;
+    while (const auto slot = member.try_alloc()) taken.push_back(*slot);
+    ASSERT_EQ(taken.size(), 3U);
+    const std::byte* end = bytes.data() + bytes.size_bytes() - 3 * shape.slot_size;
+    for (const slot_handle each : taken) {
+        const auto data = made.data(each);
+        ASSERT_EQ(data.data(), end) << "slots lie side by side";
+        ASSERT_EQ(data.size(), shape.slot_size);
+        ASSERT_EQ(attached.data(each).data(), data.data());
+        ASSERT_EQ(attached.data(each).size(), data.size());
+        EXPECT_EQ(data.front(), std::byte{}) << "nobody else's";
+        EXPECT_EQ(data.back(), std::byte{}) << "nobody else's";
+        data.front() = data.back() = std::byte(each.index() + 1);
+        end += shape.slot_size;
+    }
+    for (const slot_handle each : taken) EXPECT_EQ(attached.data(each).back(), std::byte(each.index() + 1));
+    const shm::region short_of_a_byte{bytes.data(), bytes.size_bytes() - 1};
+    EXPECT_EQ(slab::attach(short_of_a_byte).error(),
+              (fault{fault_kind::too_small, bytes.size_bytes(), bytes.size_bytes() - 1}));
+    EXPECT_EQ(slab::attach({bytes.data(), bytes.size_bytes() - (8ULL << 30)}).error().what, fault_kind::too_small);
 }
 
 TEST_F(a_slab, refuses_what_no_slab_can_be) {
@@ -706,6 +798,20 @@ TEST_F(a_slab, latches_corrupt_at_nonsense) {
                  "a slot on top that is allocated",
                  [](const tested_slab& of) { of.slot(0).word.store(slot_word{1, {}, slot_state::allocated}.word()); },
                  0, false, false},
+             nonsense{
+                 "a slot on top that is in flight",
+                 [](const tested_slab& of) { of.slot(0).word.store(slot_word{1, {}, slot_state::in_flight}.word()); },
+                 0, false, false},
+             nonsense{"a slot on top in a state that does not exist",
+                      [](const tested_slab& of) { of.slot(0).word.store(slot_word{1, {}, slot_state{3}}.word()); }, 0,
+                      false, false},
+             nonsense{"a slot on top in generation 0",
+                      [](const tested_slab& of) { of.slot(0).word.store(slot_word{0, {}, slot_state::free}.word()); },
+                      0, false, false},
+             nonsense{
+                 "a slot on top in generation 0 with an owner",
+                 [](const tested_slab& of) { of.slot(0).word.store(slot_word{0, {1, 1}, slot_state::free}.word()); }, 0,
+                 false, false},
          }) {
         SCOPED_TRACE(what);
         const std::string sentence =
@@ -713,9 +819,13 @@ TEST_F(a_slab, latches_corrupt_at_nonsense) {
         {
             auto tested = of(3);
             auto member = tested.join(somebody);
+            tested.let_more_slots_lie_behind({1, {}, slot_state::free}, none);
             write(tested);
             auto taken = member.try_alloc();
-            for (int more = 0; more < 2 && taken; ++more) taken = member.try_alloc();  // a circle is met at its end
+            for (int more = 0; more < 2 && taken; ++more) {  // a circle is met at its end
+                EXPECT_LT((*taken).index(), 3U);
+                taken = member.try_alloc();
+            }
             EXPECT_EQ(taken.status(), alloc_status::corrupt);
             EXPECT_TRUE(member.corrupt());
             EXPECT_EQ(tested.header().reported_corrupt.load(), 1u);
@@ -740,12 +850,89 @@ TEST_F(a_slab, latches_corrupt_at_nonsense) {
             auto survivor = tested.join(somebody_else);
             tested.entry(0).taking.store(slot_handle{2, 1}.word());
             dies(member);
+            tested.let_more_slots_lie_behind({1, {}, slot_state::free}, none);
             write(tested);
             ASSERT_FALSE(survivor.reclaim(kernel_of_tests::saw(somebody)).has_value());
             EXPECT_TRUE(survivor.corrupt());
             EXPECT_TRUE(tested.bytes.untouched());
         }
     }
+}
+
+/// What lies behind the last slot's words and the last entry may look like one more.
+TEST_F(a_slab, counts_asks_for_and_gives_back_no_slot_behind_the_last) {
+    auto tested = of(3);
+    tested.let_more_slots_lie_behind({1, {}, slot_state::free}, none);
+    EXPECT_EQ(tested.made.free_count_approx(), 3U);
+    auto survivor = tested.join(somebody_else);
+    tested.let_more_slots_lie_behind({1, {}, slot_state::in_flight}, none);
+    const auto lost = [](slot_handle) { return true; };
+    EXPECT_EQ(survivor.reclaim_in_flight(lost)->returned, 0U);
+    EXPECT_EQ(survivor.reclaim_in_flight([](slot_handle) { return false; })->in_flight, 0U);
+    {
+        auto leaving = tested.join(somebody);
+        tested.let_more_slots_lie_behind({1, leaving.owner(), slot_state::allocated}, none);
+    }
+    EXPECT_EQ(tested.entry(1).claim.load(), 0U) << "it owns nothing, and so it leaves nothing";
+    std::optional<slab::member> dying{tested.join(somebody)};
+    (void)dying->try_alloc();
+    tested.let_more_slots_lie_behind({1, dying->owner(), slot_state::allocated}, none);
+    dies(dying);
+    EXPECT_EQ(survivor.reclaim(kernel_of_tests::saw(somebody), lost)->returned, 1U);
+    expect_all_free(tested, survivor);
+}
+
+TEST_F(a_slab, gives_out_and_takes_back_no_entry_behind_the_last) {
+    auto tested = of(3, 2);
+    auto first = tested.join(somebody), second = tested.join(somebody_else);
+    auto& behind_the_last = tested.slot(0).word;  // where the claim of a third entry would be
+    behind_the_last.store(0);
+    expect_fault(tested.made.join({3, 1}), {fault_kind::count, 2, 3}, "members: expected 1 to 2, found 3");
+    EXPECT_EQ(behind_the_last.load(), 0U);
+    behind_the_last.store(peer_id{3, 1}.word());
+    const auto done = first.reclaim(kernel_of_tests::saw({3, 1})).value();
+    EXPECT_TRUE(done.complete && done.returned == 0);
+    EXPECT_EQ(behind_the_last.load(), (peer_id{3, 1}.word()));
+}
+
+TEST_F(a_slab, counts_what_it_has_given_out_in_40_bits_of_its_head) {
+    for (const std::uint64_t tag : {0xffULL, 0xffffULL, 0xffffffULL, 0xffffffffULL, 0x7fffffffffULL, 0xfffffffffeULL}) {
+        auto tested = of(3);
+        auto member = tested.join(somebody);
+        tested.header().head.store(tag << 24);
+        const slot_handle taken = *member.try_alloc();
+        EXPECT_EQ(tested.header().head.load(), (tag + 1) << 24 | 1);
+        member.free_allocated(taken).value();
+        EXPECT_EQ(tested.header().head.load(), (tag + 1) << 24) << "which goes on, and not back";
+    }
+}
+
+TEST_F(a_slab, looks_at_no_slot_that_there_is_not_for_what_the_dead_was_about_to_do) {
+    for (const bool taking : {true, false})
+        for (const std::uint32_t index : {3U, 4U, none - 1, none}) {
+            auto tested = of(3);
+            std::optional<slab::member> dying{tested.join(somebody)};
+            auto survivor = tested.join(somebody_else);
+            (void)dying->try_alloc();
+            dies(dying);
+            (taking ? tested.entry(0).taking : tested.entry(0).giving).store(slot_handle{index, 1}.word());
+            const auto done = survivor.reclaim(kernel_of_tests::saw(somebody)).value();
+            EXPECT_TRUE(done.complete && done.returned == 1) << index;
+            expect_all_free(tested, survivor);
+        }
+}
+
+TEST_F(a_slab, latches_corrupt_at_a_slot_of_the_dead_in_generation_0) {
+    auto tested = of(3);
+    std::optional<slab::member> dying{tested.join(somebody)};
+    auto survivor = tested.join(somebody_else);
+    (void)dying->try_alloc();
+    tested.slot(0).word.store(slot_word{0, dying->owner(), slot_state::allocated}.word());
+    dies(dying);
+    expect_error(survivor.reclaim(kernel_of_tests::saw(somebody)), {errors::corrupt, 3, 0},
+                 "free list: expected free slots below 3, each once, found 0");
+    EXPECT_TRUE(survivor.corrupt());
+    EXPECT_EQ(tested.slot(0).generation(), 0U) << "nothing was changed";
 }
 
 TEST_F(a_slab, who_leaves_corrupt_keeps_its_entry_and_another_one_reclaims) {
@@ -978,6 +1165,22 @@ TEST_F(a_contended_slab, a_reclaim_that_gets_nowhere_says_so_and_goes_on_where_i
     EXPECT_TRUE(second.complete);
     EXPECT_EQ(first.returned + second.returned, 2u);
     EXPECT_EQ(all_that_is_free<spoilt_slab>(member_).size(), 3u);
+}
+
+TEST_F(a_contended_slab, a_slot_of_the_dead_whose_word_changes_meanwhile_is_looked_at_again) {
+    for (const bool to_the_end : {false, true}) {
+        std::optional<spoilt_slab::member> dying{made_.join(somebody_else).value()};
+        const std::uint32_t index = (*dying->try_alloc()).index();
+        dies(dying);
+        const auto dead = kernel_of_tests::saw(somebody_else);
+        spoil(&made_.inner().slot(index).word, to_the_end ? attempts : attempts - 1);
+        const auto done = member_.reclaim(dead).value();
+        EXPECT_EQ(done.returned, to_the_end ? 0U : 1U);
+        EXPECT_EQ(done.complete, !to_the_end);
+        EXPECT_EQ(spoilt_atomics::times, 0U);
+        EXPECT_EQ(member_.reclaim(dead)->returned, to_the_end ? 1U : 0U);
+    }
+    EXPECT_EQ(all_that_is_free<spoilt_slab>(member_).size(), 3U);
 }
 
 TEST_F(a_contended_slab, a_walk_of_a_list_that_never_holds_still_is_given_up) {

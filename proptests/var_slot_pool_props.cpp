@@ -7,7 +7,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <functional>
+#include <iterator>
+#include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <shm/heap_region.hpp>
@@ -15,8 +23,12 @@
 #include <shm/mmap_region.hpp>
 #include <shm/var_slot_pool.hpp>
 
+#include "../models/staged_death.hpp"
 #include "../models/var_slot_pool_reference.hpp"
+#include "guarded_bytes.hpp"
+#include "sparse_bytes.hpp"
 #include "temporary_directory.hpp"
+#include "watched_atomics.hpp"
 
 namespace {
 
@@ -89,11 +101,10 @@ RC_GTEST_PROP(var_slot_pool_props, any_calls_agree_with_a_pile_of_each_size, ())
 
 /// The slots' bytes lie in the region, aligned, and over nobody else's.
 RC_GTEST_PROP(var_slot_pool_props, no_two_slots_share_a_byte, ()) {
-    const auto alignment = std::uint32_t{1} << *rc::gen::inRange(3, 8);
+    const auto alignment = std::uint32_t{1} << *rc::gen::inRange(0, 13);
     const auto sizes = *rc::gen::resize(4, rc::gen::nonEmpty<std::vector<std::uint8_t>>());
     std::vector<pool_class> classes;
     for (const auto size : sizes) classes.push_back({2, std::uint64_t{size} + 1});
-    if (classes.size() > pool::max_slabs) classes.resize(pool::max_slabs);
     const std::size_t at_first = *rc::gen::inRange<std::size_t>(1, classes.size() + 1);  // the others are added
     const shm::pool_shape whole{.classes = classes, .slot_alignment = alignment, .member_count = 1};
     const shm::pool_shape shape{std::span{classes}.first(at_first), alignment, 1};
@@ -153,7 +164,12 @@ TEST_F(a_pool, refuses_every_handle_of_nothing) {
     EXPECT_EQ(member.free(taken).error(), (shm::slot_error{kind::invalid_state, 2, 1}));
     EXPECT_EQ(member.free(pool_handle{2, taken.slot()}).error().sentence(),
               "slab number: expected less than 2, found 2");
-    EXPECT_TRUE(member.data(pool_handle{2, taken.slot()}).empty());
+    for (std::uint32_t beyond = 2; beyond < 16; ++beyond) {  // there is no such slab to ask, whatever lies there
+        EXPECT_TRUE(member.data(pool_handle{beyond, taken.slot()}).empty());
+        EXPECT_TRUE(made.data(pool_handle{beyond, taken.slot()}).empty());
+        EXPECT_EQ(member.mark_in_flight({beyond, taken.slot()}).error(),
+                  (shm::slot_error{kind::no_such_slab, 2, beyond}));
+    }
     EXPECT_TRUE(member.data(pool_handle{1, {1, 1}}).empty());
     EXPECT_TRUE(member.free_allocated(taken));
     EXPECT_EQ(member.free_allocated(taken).error(), (shm::slot_error{kind::generation_mismatch, 1, 2}));
@@ -230,6 +246,18 @@ TEST_F(a_pool, grows_to_sixteen_slabs_and_no_further) {
     for (; const auto slot = member.try_alloc(1); ++taken)
         EXPECT_EQ(member.data(*slot).size(), taken < 16 ? 64U : 256U) << "smaller ones first";
     EXPECT_EQ(taken, 17U);
+
+    // Behind the table lies the head of the first slab, which may look like one more place.
+    auto& behind_the_table = growing.slab_at(0).inner().shared().head;
+    for (const std::uint64_t head : {std::uint64_t{256 + 1}, std::uint64_t{2}, behind_the_table.load()}) {
+        behind_the_table.store(head);
+        EXPECT_TRUE(growing.meet());
+        EXPECT_TRUE(member.meet());
+        EXPECT_EQ(pool::attach(large.region())->slab_count(), 16U);
+        expect(growing.attach_annex(large.region()).error(), {fault_kind::not_ready, 2, 0});
+        const auto nothing = member.reclaim(shm::death_witness<struct shm::scenario>::saw(another));
+        EXPECT_TRUE(nothing && nothing->complete) << "there is none that it does not know";
+    }
 }
 
 TEST_F(a_pool, gives_back_what_is_in_flight_and_lost_though_its_sender_has_left) {
@@ -373,6 +401,367 @@ TEST_F(a_pool, annex_is_refused_by_name) {
     EXPECT_EQ((*member.try_alloc(1024)).slab(), 2U);
     ASSERT_TRUE(member.attach_annex(other.region()));
     EXPECT_EQ((*member.try_alloc(1024)).slab(), 3U);
+}
+
+/// The bytes must be zero where the slabs will lie, too.
+TEST_F(a_pool, is_not_made_over_a_slab) {
+    auto other = shm::heap_region::create(pool::required_size(shape)).value();
+    const std::uint32_t ready = 2;
+    std::memcpy(other.region().data() + 704 + 104, &ready, sizeof ready);  // the state of the second slab
+    expect(pool::create(other.region(), shape).error(), {fault_kind::already_created, 0, 2});
+    expect(pool::attach(other.region()).error(), {fault_kind::not_ready, 2, 1});
+}
+
+TEST_F(a_pool, meets_a_slab_that_somebody_else_has_added_when_nothing_else_fits) {
+    auto member = pool::attach(whole).value().join(somebody).value();
+    auto grower = pool::attach(whole).value();
+    EXPECT_EQ(member.try_alloc(300).status(), alloc_status::too_large);
+    ASSERT_EQ(grower.grow(whole, {1, 256}).value(), 2U);
+    EXPECT_EQ((*member.try_alloc(100)).slab(), 1U);
+    EXPECT_EQ(member.slab_count(), 2U) << "not looked for";
+    EXPECT_EQ((*member.try_alloc(100)).slab(), 2U);
+    EXPECT_EQ(member.try_alloc(100).status(), alloc_status::would_block);
+}
+
+TEST_F(a_pool, joins_what_comes_before_a_slab_that_it_cannot_join) {
+    auto member = pool::attach(whole).value().join(somebody).value();
+    auto grower = pool::attach(whole).value();
+    const std::uint64_t third = grower.grown_size({1, 256}) - shm::treiber_slab<>::required_size({1, 256, 64, 2});
+    ASSERT_EQ(grower.grow(whole, {1, 256}).value(), 2U);
+    ASSERT_EQ(grower.grow(whole, {1, 512}).value(), 3U);
+    header.places[3].store(64);
+    expect(member.meet().error(), {fault_kind::misaligned, 64, 0});
+    EXPECT_EQ(member.slab_count(), 3U);
+    EXPECT_EQ(member.free({3, {0, 1}}).error(), (shm::slot_error{kind::no_such_slab, 3, 3}));
+    EXPECT_EQ(header.places[2].load(), third + 1);
+    const auto done = member.reclaim(shm::death_witness<struct shm::scenario>::saw(another));
+    EXPECT_TRUE(done && !done->complete) << "there is a slab of which it knows nothing";
+}
+
+/// Whoever cannot have an entry in each slab has none.
+TEST_F(a_pool, keeps_no_entry_where_another_slab_has_none_left) {
+    for (const std::uint32_t full : {0U, 1U}) {
+        const auto entries = [&](std::uint32_t number) {
+            const std::size_t begin = number == 0 ? 256 + 128 : 704 + 128;
+            return std::array{*whole.get<std::atomic<std::uint64_t>>(begin),
+                              *whole.get<std::atomic<std::uint64_t>>(begin + 64)};
+        };
+        for (auto* each : entries(full)) each->store(another.word());
+        expect(made.join(somebody).error(), {fault_kind::count, 2, 3});
+        for (auto* each : entries(1 - full)) EXPECT_EQ(each->load(), 0U);
+        for (auto* each : entries(full)) each->store(0);
+        EXPECT_TRUE(made.join(somebody));
+    }
+}
+
+TEST_F(a_pool, of_slots_aligned_to_as_much_as_a_page_lies_at_such_an_address) {
+    for (std::uint32_t alignment = 64; alignment <= 4096; alignment *= 2) {
+        const pool_class classes[] = {{2, alignment}, {1, 3 * alignment - 1}};
+        const shm::pool_shape of{classes, alignment, 1};
+        auto memory = shm::memfd_region::create(pool::required_size(of) + 8192).value();
+        const shm::region all = memory.region();
+        for (std::size_t past = 64; past < alignment; past *= 2) {
+            const shm::region shifted{all.data() + past, all.size_bytes() - past};
+            expect(pool::create(shifted, of).error(), {fault_kind::misaligned, alignment, past});
+        }
+        auto aligned = pool::create(all, of).value();
+        const auto is_aligned = [&](pool_handle slot) {
+            EXPECT_FALSE(aligned.data(slot).empty());
+            EXPECT_EQ(reinterpret_cast<std::uintptr_t>(aligned.data(slot).data()) % alignment, 0U) << alignment;
+        };
+        for (const pool_handle slot : {pool_handle{0, {0, 1}}, {0, {1, 1}}, {1, {0, 1}}}) is_aligned(slot);
+        auto annex = shm::memfd_region::create(aligned.annex_size({2, 1}) + 4096).value();
+        for (std::size_t past = 64; past < alignment; past *= 2) {
+            const shm::region shifted{annex.region().data() + past, annex.region().size_bytes() - past};
+            expect(aligned.add_annex(shifted, {2, 1}).error(), {fault_kind::misaligned, alignment, past});
+        }
+        EXPECT_EQ(aligned.add_annex(annex.region(), {2, 1}).value(), 2U);
+        for (std::size_t past = 64; past < alignment; past *= 2)
+            EXPECT_FALSE(aligned.attach_annex({annex.region().data() + past, annex.region().size_bytes() - past}));
+        ASSERT_TRUE(aligned.attach_annex(annex.region()));
+        for (const pool_handle slot : {pool_handle{2, {0, 1}}, {2, {1, 1}}}) {
+            is_aligned(slot);
+            EXPECT_EQ(aligned.data(slot).size(), alignment);
+        }
+    }
+}
+
+/// A slab may have more slots than a pool's handle can name; in a pool it may not.
+TEST(a_pool_of_many_slots, takes_on_no_slab_with_more_slots_than_a_handle_can_name) {
+    static constexpr pool_class small[] = {{1, 8}};
+    constexpr shm::pool_shape shape{small, 8, 1};
+    constexpr std::size_t place = (pool::required_size(shape) + 63) / 64 * 64;
+    constexpr shm::slab_shape many{pool::max_slots + 1, 8, 8, 1};
+    const sparse_bytes bytes{place + shm::treiber_slab<>::required_size(many)};
+    const shm::region there = bytes.region().subregion(place, bytes.size_bytes() - place).value();
+    auto made = pool::create(bytes.region(), shape).value();
+    ASSERT_TRUE(shm::treiber_slab<>::create(there, many));
+    auto& header = **bytes.region().get<pool::header>();
+    header.places[1].store(place + 1);
+    const fault too_many{fault_kind::count, pool::max_slots, pool::max_slots + 1};
+    EXPECT_EQ(pool::attach(bytes.region()).error(), too_many);
+    EXPECT_EQ(made.meet().error(), too_many);
+    EXPECT_EQ(made.slab_count(), 1U);
+    EXPECT_TRUE(made.data({1, {0, 1}}).empty());
+
+    (**there.get<shm::treiber_slab<>::header>()).slot_count.write(pool::max_slots);
+    ASSERT_TRUE(made.meet());
+    ASSERT_EQ(made.slab_count(), 2U);
+    const auto last = made.data({1, {pool::max_slots - 1, 1}});
+    EXPECT_EQ(last.size(), 8U);
+    EXPECT_EQ(last.data(), made.data({1, {0, 1}}).data() + std::size_t{8} * (pool::max_slots - 1));
+    EXPECT_TRUE(made.data({1, {pool::max_slots, 1}}).empty());
+}
+
+TEST(a_pool_above_4_GiB, has_all_of_its_slabs_apart) {
+    static constexpr pool_class classes[] = {{2, (3ULL << 30) + 64}, {1, 64}};
+    constexpr pool_class late{1, 1ULL << 32};
+    constexpr shm::pool_shape shape{classes, 64, 1};
+    constexpr std::size_t at_first = pool::required_size(shape);
+    const sparse_bytes bytes{at_first + (5ULL << 30)};
+    auto made = pool::create(bytes.region(), shape).value();
+    EXPECT_EQ(made.grown_size(late), at_first + shm::treiber_slab<>::required_size({1, 1ULL << 32, 64, 1}));
+    ASSERT_EQ(made.grow(bytes.region(), late).value(), 2U);
+    auto annex = sparse_bytes{made.annex_size({2, 5ULL << 30})};
+    ASSERT_EQ(made.add_annex(annex.region(), {2, 5ULL << 30}).value(), 3U);
+    ASSERT_TRUE(made.meet());
+    ASSERT_TRUE(made.attach_annex(annex.region()));
+    constexpr pool_handle all[] = {{0, {0, 1}}, {0, {1, 1}}, {1, {0, 1}}, {2, {0, 1}}, {3, {0, 1}}, {3, {1, 1}}};
+    constexpr std::size_t sizes[] = {classes[0].slot_size, classes[0].slot_size, 64,
+                                     1ULL << 32,           5ULL << 30,           5ULL << 30};
+    for (std::size_t i = 0; i < std::size(all); ++i) {
+        const auto data = made.data(all[i]);
+        ASSERT_EQ(data.size(), sizes[i]);
+        EXPECT_EQ(data.front(), std::byte{}) << "nobody else's";
+        EXPECT_EQ(data.back(), std::byte{}) << "nobody else's";
+        data.front() = data.back() = std::byte(i + 1);
+    }
+    auto attached = pool::attach(bytes.region()).value();
+    ASSERT_EQ(attached.slab_count(), 3U);
+    ASSERT_TRUE(attached.attach_annex(annex.region()));
+    for (std::size_t i = 0; i < std::size(all); ++i) EXPECT_EQ(attached.data(all[i]).back(), std::byte(i + 1));
+    auto member = made.join(somebody).value();
+    EXPECT_EQ((*member.try_alloc((1ULL << 32) + 1)).slab(), 3U);
+    EXPECT_EQ((*member.try_alloc(1ULL << 32)).slab(), 2U);
+    EXPECT_EQ(member.try_alloc((5ULL << 30) + 1).status(), alloc_status::too_large);
+}
+
+/// Writes into chosen words just before they are exchanged.
+class meddler final : public watcher {
+public:
+    template <class Write>
+    meddler(const void* word, unsigned times, Write write) : word_{word}, times_{times}, write_{write} {}
+    void before(std::byte* word, std::size_t, way accessed) override {
+        if (accessed == way::exchanged && word == word_ && times_ != 0) --times_, write_();
+    }
+    [[nodiscard]] unsigned times_left() const { return times_; }
+
+private:
+    const void* word_;
+    unsigned times_;
+    std::function<void()> write_;
+};
+
+/// A pool of two slabs, of which one is in trouble.
+class one_of_two_slabs : public testing::TestWithParam<std::uint32_t> {
+protected:
+    static constexpr unsigned attempts = 4;
+    using pool = shm::var_slot_pool<shm::slab_widths{.attempts = attempts}, watched_atomics>;
+    static constexpr shm::slot_error contended{kind::contended, attempts, 0};
+    static constexpr std::uint32_t slots[] = {2, 1};
+
+    [[nodiscard]] std::uint32_t troubled() const { return GetParam(); }
+    [[nodiscard]] std::uint32_t sound() const { return 1 - GetParam(); }
+    [[nodiscard]] auto& head(std::uint32_t number) const { return made_.slab_at(number).inner().shared().head; }
+    void damage(std::uint32_t number) { head(number).store(77, std::memory_order_relaxed); }
+    [[nodiscard]] static shm::slot_error corrupt(std::uint32_t number) { return {kind::corrupt, slots[number], 77}; }
+    /// Somebody else takes a slot and gives it back, `times` times.
+    [[nodiscard]] meddler busy(std::uint32_t number, unsigned times) const {
+        return {&head(number), times,
+                [&word = head(number)] { static_cast<std::atomic<std::uint64_t>&>(word) += 1ULL << 24; }};
+    }
+    [[nodiscard]] static std::size_t size_in(std::uint32_t number) { return number == 0 ? 64 : 256; }
+    /// A slot of each slab, of that peer, which has gone.
+    void leaves_one_of_each(shm::peer_id peer) {
+        auto leaving = made_.join(peer).value();
+        for (const std::uint32_t number : {0U, 1U}) ASSERT_EQ((*leaving.try_alloc(size_in(number))).slab(), number);
+    }
+    void sends_one_of_each(pool::member& sender) {
+        for (const std::uint32_t number : {0U, 1U}) sender.mark_in_flight(*sender.try_alloc(size_in(number))).value();
+    }
+    [[nodiscard]] std::uint32_t free_in(std::uint32_t number) const {
+        return made_.slab_at(number).free_count_approx();
+    }
+
+    const guarded_bytes bytes_{pool::required_size({two_classes, 64, 3})};
+    const pool made_ = pool::create(bytes_.region(), {two_classes, 64, 3}).value();
+    pool::member member_ = made_.join(somebody).value();
+    const shm::proof_of_death dead_ = shm::death_witness<struct shm::scenario>::saw(another);
+};
+INSTANTIATE_TEST_SUITE_P(, one_of_two_slabs, testing::Values(0U, 1U));
+
+TEST_P(one_of_two_slabs, is_damaged_and_what_the_dead_had_in_the_other_is_given_back_all_the_same) {
+    leaves_one_of_each(another);
+    damage(troubled());
+    EXPECT_EQ(member_.reclaim(dead_).error(), corrupt(troubled()));
+    EXPECT_TRUE(member_.corrupt());
+    EXPECT_EQ(free_in(sound()), slots[sound()]);
+    EXPECT_EQ(member_.reclaim(dead_).error(), corrupt(troubled())) << "for ever";
+    EXPECT_TRUE(bytes_.untouched());
+}
+
+TEST_P(one_of_two_slabs, is_damaged_and_what_is_lost_in_the_other_is_given_back_all_the_same) {
+    sends_one_of_each(member_);
+    damage(troubled());
+    EXPECT_EQ(member_.reclaim_in_flight([](pool_handle) { return true; }).error(), corrupt(troubled()));
+    EXPECT_TRUE(member_.corrupt());
+    EXPECT_EQ(free_in(sound()), slots[sound()]);
+}
+
+TEST_P(one_of_two_slabs, is_damaged_and_the_other_one_is_as_good_as_before) {
+    damage(troubled());
+    EXPECT_FALSE(member_.corrupt()) << "nothing was met yet";
+    EXPECT_EQ(member_.free_allocated({sound(), {0, 7}}).error().what, kind::generation_mismatch);
+    const auto taken = member_.try_alloc(1);  // of the small slots, if they are sound
+    EXPECT_EQ(taken.status(), troubled() == 0 ? alloc_status::corrupt : alloc_status::allocated);
+    EXPECT_EQ(member_.corrupt(), troubled() == 0);
+    EXPECT_EQ(member_.try_alloc(256).status(), troubled() == 0 ? alloc_status::allocated : alloc_status::corrupt);
+    EXPECT_TRUE(member_.corrupt());
+    if (troubled() == 0) return;
+    member_.free_allocated(*taken).value();
+    while (member_.try_alloc(1)) {
+    }
+    EXPECT_EQ(member_.try_alloc(1).status(), alloc_status::corrupt) << "where a slot of the damaged one would be next";
+}
+
+TEST_P(one_of_two_slabs, is_told_when_both_are_damaged_and_it_is_the_first) {
+    leaves_one_of_each(another);
+    damage(0);
+    damage(1);
+    EXPECT_EQ(member_.reclaim(dead_).error(), corrupt(0));
+    EXPECT_EQ(member_.reclaim_in_flight([](pool_handle) { return true; }).error(), corrupt(0));
+}
+
+TEST_P(one_of_two_slabs, is_contended_and_what_the_dead_had_in_the_other_is_given_back_all_the_same) {
+    leaves_one_of_each(another);
+    meddler others = busy(troubled(), attempts);
+    const while_watching now{others};
+    const auto first = member_.reclaim(dead_).value();
+    EXPECT_EQ(others.times_left(), 0U);
+    EXPECT_FALSE(first.complete);
+    EXPECT_EQ(free_in(sound()), slots[sound()]);
+    const auto second = member_.reclaim(dead_).value();
+    EXPECT_TRUE(second.complete);
+    EXPECT_EQ(first.returned + second.returned, 2U);
+    EXPECT_EQ(free_in(troubled()), slots[troubled()]);
+}
+
+TEST_P(one_of_two_slabs, is_contended_and_what_is_lost_in_the_other_is_given_back_all_the_same) {
+    sends_one_of_each(member_);
+    meddler others = busy(troubled(), attempts);
+    const while_watching now{others};
+    const auto lost = [](pool_handle) { return true; };
+    EXPECT_EQ(member_.reclaim_in_flight(lost).error(), contended);
+    EXPECT_EQ(others.times_left(), 0U);
+    EXPECT_TRUE(member_.reclaim_in_flight(lost)->complete);
+    for (const std::uint32_t number : {0U, 1U}) {
+        EXPECT_EQ(free_in(number), slots[number]);
+        for (std::uint32_t i = 0; i < slots[number]; ++i)
+            EXPECT_EQ((*member_.try_alloc(size_in(number))).slab(), number);
+    }
+    EXPECT_FALSE(member_.corrupt());
+}
+
+TEST_P(one_of_two_slabs, counts_what_stays_in_flight_in_both) {
+    auto sender = made_.join(another).value();
+    sends_one_of_each(sender);
+    const auto only_troubled = [&](pool_handle sent) { return sent.slab() == troubled(); };
+    const auto done = member_.reclaim_in_flight(only_troubled).value();
+    EXPECT_TRUE(done.complete && done.returned == 1 && done.in_flight == 1);
+    const auto of_the_dead = member_.reclaim(dead_).value();
+    EXPECT_TRUE(of_the_dead.complete && of_the_dead.returned == 0 && of_the_dead.in_flight == 1);
+    EXPECT_EQ(member_.reclaim(dead_, [](pool_handle) { return true; })->returned, 1U);
+}
+
+TEST_P(one_of_two_slabs, is_contended_and_the_other_one_allocates_or_it_is_told) {
+    {
+        meddler others = busy(troubled(), attempts);
+        const while_watching now{others};
+        const auto taken = member_.try_alloc(1);  // a larger one, if the small ones are contended
+        EXPECT_EQ((*taken).slab(), troubled() == 0 ? 1U : 0U);
+        member_.free_allocated(*taken).value();
+    }
+    while (const auto taken = member_.try_alloc(size_in(sound())))
+        if ((*taken).slab() != sound()) {
+            member_.free_allocated(*taken).value();
+            break;
+        }
+    ASSERT_EQ(free_in(sound()), 0U);
+    meddler others = busy(troubled(), attempts);
+    const while_watching now{others};
+    EXPECT_EQ(member_.try_alloc(1).status(), alloc_status::contended) << "neither full nor too large";
+    EXPECT_EQ(others.times_left(), 0U);
+    EXPECT_TRUE(member_.try_alloc(1));
+}
+
+TEST_P(one_of_two_slabs, has_something_half_given_back_and_the_other_one_does_not_mind) {
+    const auto half = *member_.try_alloc(size_in(troubled())), other = *member_.try_alloc(size_in(sound()));
+    ASSERT_EQ(half.slab(), troubled());
+    ASSERT_EQ(other.slab(), sound());
+    {
+        meddler others = busy(troubled(), 2 * attempts);
+        const while_watching now{others};
+        EXPECT_EQ(member_.free_allocated(half).error(), contended);
+        EXPECT_TRUE(member_.free_allocated(other)) << "with others at the first all the time";
+        EXPECT_EQ(others.times_left(), attempts);
+    }
+    EXPECT_TRUE(member_.free_allocated(half)) << "finished";
+    EXPECT_EQ(member_.free_allocated(half).error().what, kind::generation_mismatch);
+}
+
+/// Whoever grows a pool while somebody else does.
+class a_growing_pool : public testing::Test {
+protected:
+    using pool = shm::var_slot_pool<shm::slab_widths{}, watched_atomics>;
+    static constexpr std::size_t first_bytes = pool::required_size({two_classes, 64, 2});
+
+    const guarded_bytes bytes_{first_bytes + 4096};
+    const guarded_bytes annex_{2048};
+    pool made_ = pool::create(bytes_.region(), {two_classes, 64, 2}).value();
+    pool::header& header_ = *bytes_.region().get<pool::header>().value();
+};
+
+TEST_F(a_growing_pool, is_contended_when_its_bytes_are_given_to_somebody_else) {
+    meddler other{&header_.used, 1, [&] { header_.used.store(first_bytes + 64, std::memory_order_relaxed); }};
+    const while_watching now{other};
+    EXPECT_EQ(made_.grow(bytes_.region(), more).error(), (fault{fault_kind::contended, first_bytes, first_bytes + 64}));
+    EXPECT_EQ(made_.slab_count(), 2U);
+    EXPECT_EQ(made_.grow(bytes_.region(), more).value(), 2U);
+}
+
+TEST_F(a_growing_pool, puts_its_slab_behind_those_that_were_added_meanwhile_or_says_that_there_are_sixteen) {
+    for (const std::uint32_t others : {1U, 13U, 14U}) {
+        for (const bool in_region : {true, false}) {
+            const auto take_places = [&] {
+                for (std::uint32_t i = 0; i < others; ++i) header_.places[2 + i].store(2, std::memory_order_relaxed);
+            };
+            meddler other{&header_.places[2], 1, take_places};
+            const auto before = header_.used.load(std::memory_order_relaxed);
+            const auto added = [&] {
+                const while_watching now{other};
+                return in_region ? made_.grow(bytes_.region(), {1, 64}) : made_.add_annex(annex_.region(), {1, 64});
+            }();
+            if (others == 14) {
+                EXPECT_EQ(added.error(), (fault{fault_kind::count, 16, 17}));
+            } else {
+                EXPECT_EQ(added.value(), 2 + others);
+            }
+            EXPECT_EQ(header_.places[2].load(std::memory_order_relaxed), 2U);
+            EXPECT_EQ(header_.used.load(std::memory_order_relaxed) > before, in_region);
+            for (std::uint32_t i = 2; i < 16; ++i) header_.places[i].store(0, std::memory_order_relaxed);
+            std::memset(annex_.data(), 0, annex_.size_bytes());
+        }
+    }
 }
 
 /// Tells a peer over a pipe how far one is.

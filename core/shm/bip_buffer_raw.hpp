@@ -62,8 +62,8 @@ struct bip_buffer_status {
 /// Crash      a producer that dies before its commit has published nothing of it; a consumer that dies before its consume
 ///            has consumed nothing of it. A wrap is published with what lies behind it, by one store: there is no half
 /// Trust      hostile: no write of a peer makes an endpoint touch anything but its slots, or loop. Geometry and own
-///            positions are private after attach; the peer's position is read once per refresh, the watermark once per
-///            lap, and both are checked; nonsense latches `corrupt`, and the endpoint then grants and shows nothing for
+///            positions are private after attach; the peer's position is read once per refresh, the watermark at most
+///            once, and both are checked; nonsense latches `corrupt`, and the endpoint then grants and shows nothing for
 ///            ever. The contents are as untrusted as their sender: `read` a slot once, do not parse it in place
 /// Source     Cooke's bip buffer (2003); positions and their caches as in spsc_ring_raw. In most versions an empty buffer
 ///            is where both offsets meet, one slot stays free, and a wrap is published by two stores
