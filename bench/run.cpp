@@ -16,6 +16,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -105,13 +106,28 @@ std::string how_it_ended(const run& shared, int status) {
     return fmt::format("a side ended early: expected exit status 0, found {}", WEXITSTATUS(status));
 }
 
+/// What these have used of the CPUs. One that has ended counts no more.
+std::chrono::nanoseconds cpu_time(const std::vector<child>& children) {
+    std::chrono::nanoseconds all{};
+    for (const child& each : children) {
+        clockid_t its{};
+        timespec used{};
+        if (clock_getcpuclockid(each.pid, &its) == 0 && clock_gettime(its, &used) == 0)
+            all += std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
+    }
+    return all;
+}
+
 /// Waits for all children, kills those that are left when one fails or nothing moves, and leaves none behind. It sleeps
-/// until one ends: to look more often would preempt a side where there are no other CPUs.
+/// until one ends: to look more often would preempt a side where there are no other CPUs. On a busy machine nothing moves
+/// for long, though nothing hangs: where the children run, the time that counts is theirs on the CPUs.
 std::string watch(std::vector<child> children, const run& shared, std::chrono::nanoseconds patience) {
     const auto look_again = std::chrono::ceil<std::chrono::milliseconds>(patience / 4);
     std::string failure;
     std::uint64_t seen = 0;
-    auto moved = clock::now();
+    std::chrono::nanoseconds in_vain{};
+    auto looked = clock::now();
+    auto used = cpu_time(children);
     while (!children.empty()) {
         std::vector<pollfd> waits;
         for (const child& each : children) waits.push_back({each.ended.get(), POLLIN, 0});
@@ -122,10 +138,15 @@ std::string watch(std::vector<child> children, const run& shared, std::chrono::n
             if (status != 0 && failure.empty()) failure = how_it_ended(shared, status);
             return true;
         });
+        const auto looks = clock::now();
+        const std::chrono::nanoseconds passed = looks - std::exchange(looked, looks);
+        const auto used_now = cpu_time(children);
+        const auto ran = used_now - std::exchange(used, used_now);
+        in_vain += ran < passed / 100 ? passed : std::min(passed, ran);
         if (const auto now = shared.elements.load(); now != seen) {
             seen = now;
-            moved = clock::now();
-        } else if (failure.empty() && clock::now() - moved > patience) {
+            in_vain = {};
+        } else if (failure.empty() && in_vain > patience) {
             failure = fmt::format("it hangs: no chunk for {:.3g} s, {} elements before",
                                   std::chrono::duration<double>(patience).count(), seen);
         }

@@ -25,15 +25,13 @@ def run(*command):
 
 def ranges(numbers):
     """1-3, 7"""
-    said, first = [], None
+    runs = []
     for number in sorted(numbers):
-        if first is not None and number == last + 1:
-            last = number
-            continue
-        if first is not None:
-            said.append(f"{first}-{last}" if last > first else f"{first}")
-        first = last = number
-    return ", ".join(said + [f"{first}-{last}" if last > first else f"{first}"])
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def counts_of(objects):

@@ -25,11 +25,13 @@ refuses() {
 }
 number=0 all=$(grep -c '^ *holds "' "${BASH_SOURCE[0]}")
 holds() {
-    local title=$1
+    local title=$1 status=0
     shift
     number=$((number + 1))
-    if [[ -t 1 ]]; then printf 'lint: %d of %d, %d s: %s' "$number" "$all" "$SECONDS" "$title" && printf '\r\033[K'; fi
-    if "$@"; then echo "lint: $title: passed"; else echo "lint: $title: FAILED" >&2 && failed=1; fi
+    if [[ -t 1 ]]; then printf 'lint: %d of %d, %d s: %s' "$number" "$all" "$SECONDS" "$title"; fi
+    "$@" || status=$?
+    if [[ -t 1 ]]; then printf '\r\033[K'; fi
+    if ((status == 0)); then echo "lint: $title: passed"; else echo "lint: $title: FAILED" >&2 && failed=1; fi
 }
 newest() {
     local version

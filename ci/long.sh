@@ -28,7 +28,6 @@ run_steps \
     "again dev -O0 -DCMAKE_TOOLCHAIN_FILE=cmake/clang.cmake" \
     "again asan-ubsan '-O2 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'" \
     "again tsan '-O2 -g1 -fsanitize=thread'" \
-    "make coverage" \
     "make model-check MODELS=model-check-clang" \
     "ci/portability.sh --long" \
     "ci/cross_compilers.sh" \
@@ -36,4 +35,5 @@ run_steps \
     "ci/i686.sh" \
     "make bench" \
     "make soak SECONDS=300" \
-    "make kill-test KILLS=200000 SEED=$seed"
+    "make kill-test KILLS=200000 SEED=$seed" \
+    "make coverage"
