@@ -10,12 +10,16 @@ KILLS ?= 10000
 SEED ?= 1
 ARGS ?=
 MODELS ?= model-check
-PART ?=
+
+# On a terminal: how many of how many are built and run, in one line; elsewhere a line for each.
+export NINJA_STATUS = [%f/%t, %e s]$(space)
+export CTEST_PROGRESS_OUTPUT = 1
+space := $(subst ,, )
 
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test model-check orders check new-primitive mutants tsan asan soak kill-test bench lint docs install package clean tools
+.PHONY: help deps demo test long coverage properties tidy model-check orders check new-primitive mutants tsan asan soak kill-test bench lint docs install package clean tools
 
 help:
 	@echo "usage: make TARGET"
@@ -31,11 +35,17 @@ demo: tools ## send a file (FILE=path) through shared memory, also past the deat
 	build/release/examples/take_over $(if $(FILE),"$(FILE)")
 
 test: tools ## properties, examples, every model, lints: a few minutes
+	ci/test.sh
+
+properties: tools ## the part of `make test` that runs the library: properties, examples, the bench's own tests
 	$(call configure_and_build,dev)
 	ctest --preset dev --parallel $(JOBS)
-	@$(MAKE) --no-print-directory model-check
-	ctest --test-dir build/model-check --output-on-failure --no-tests=error --label-regex models
-	ci/lint.sh
+
+long: tools ## what ci/run.sh shows once, at other sizes, optimisation levels, compilers and seeds: hours; SEED=1
+	ci/long.sh $(SEED)
+
+coverage: tools ## the lines of core/ that no property, stress test or example executes
+	ci/coverage.py
 
 model-check: tools ## every execution of scenarios and generated clients; ARGS="--help" lists options
 	$(call configure_and_build,$(MODELS))
@@ -46,14 +56,14 @@ orders: tools ## write docs/orders.md: each memory order, and the scenario that 
 	$(call configure_and_build,model-check)
 	build/model-check/models/model-check --write-orders docs/orders.md
 
-check: tools ## the proofs of one primitive, in seconds: NAME=spsc_ring
+check: tools ## what guards one primitive: its proofs, and the properties of what it stands on: NAME=spsc_ring
 	@test -n "$(NAME)" || { echo "make check: expected NAME=x, the name of a primitive, found none" >&2; exit 2; }
 	@test -f "models/$(NAME)_model.cpp" || { echo "make check: expected a primitive with its proofs, found no models/$(NAME)_model.cpp" >&2; exit 2; }
-	$(call configure_and_build,dev) --target $(NAME)_props $(NAME)_stress
+	$(call configure_and_build,dev) --target $(NAME)-guards
 	$(call configure_and_build,model-check) --target $(NAME)-check
 	@# Each is run and heard, though another has failed.
 	@failed=0; \
-	ctest --test-dir build/dev --output-on-failure --no-tests=error --tests-regex '^$(NAME)_(props|stress)\.' || failed=1; \
+	ctest --test-dir build/dev --output-on-failure --no-tests=error --parallel $(JOBS) --tests-regex "$$(cat build/dev/$(NAME).guards)" || failed=1; \
 	build/model-check/models/$(NAME)-check || failed=1; \
 	! grep -Hnw OWED core/shm/$(NAME).hpp */$(NAME)_*.cpp README.md || failed=1; \
 	exit $$failed
@@ -61,8 +71,8 @@ check: tools ## the proofs of one primitive, in seconds: NAME=spsc_ring
 new-primitive: tools ## lay a primitive and its proofs, to be filled in: NAME=x
 	@tools/new_primitive.py "$(NAME)"
 
-mutants: tools ## plant each known mistake and name what finds it; PART=1/4: every fourth
-	ci/mutants.sh "" $(PART)
+mutants: tools ## plant each known mistake and run what has to find it; ARGS=NAME plants some
+	ci/mistakes.py $(ARGS)
 
 tsan: tools ## the scenarios with real threads, under ThreadSanitizer
 	$(call configure_and_build,tsan)
@@ -90,7 +100,11 @@ docs: ## the C++ reference, in build/docs/html
 	ci/docs.sh
 
 lint: tools ## formats, comments of ordered operations, clang-tidy, shellcheck
-	ci/lint.sh --tidy
+	ci/lint.sh
+	ci/tidy.py
+
+tidy: tools ## clang-tidy alone, and each header compiled alone
+	ci/tidy.py
 
 install: tools ## install the library: PREFIX=/usr/local
 	$(call configure_and_build,release)

@@ -151,8 +151,7 @@ stopwatch::stopwatch(run& shared, std::uint64_t lap) : shared_{shared}, lap_{lap
     seconds_each_.reserve(static_cast<std::size_t>(4 * shared.duration / chunk) + 64);
 }
 
-std::uint64_t stopwatch::next_chunk(std::uint64_t done) {
-    const auto now = clock::now();
+std::uint64_t stopwatch::next_chunk(std::uint64_t done, clock::time_point now) {
     if (done > done_) {
         const auto took = std::max<clock::duration>(now - stamp_, 1ns);
         if (measured_from_)

@@ -61,7 +61,7 @@ public:
     stopwatch(run& shared, std::uint64_t lap);
 
     /// Called between two chunks, after `done` elements: how many the next chunk has; none when the time is up.
-    [[nodiscard]] std::uint64_t next_chunk(std::uint64_t done);
+    [[nodiscard]] std::uint64_t next_chunk(std::uint64_t done, clock::time_point now = clock::now());
 
 private:
     run& shared_;

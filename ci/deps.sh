@@ -83,5 +83,30 @@ update
 unknown=()
 for package in "${missing[@]}"; do known "$package" || unknown+=("$package"); done
 ((${#unknown[@]} == 0)) || fail "not in this distribution: ${unknown[*]}"
-say "installing ${missing[*]}"
-apt install --yes --no-install-recommends "${missing[@]}"
+
+# Between what apt says, which is shown when it fails, stand the lines of its progress: pmstatus:PACKAGE:PERCENT:SENTENCE.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+fresh=$(apt-get -s install --no-install-recommends "${missing[@]}" | grep -c '^Inst ') || fail "apt-get cannot install ${missing[*]}"
+say "installing ${missing[*]}, $fresh packages with what they need"
+progress() {
+    local line kind sentence done=0 told=-10
+    while read -r line; do
+        IFS=: read -r kind _ _ sentence <<<"$line"
+        if [[ $kind != pmstatus && $kind != dlstatus ]]; then
+            echo "$line" >>"$log"
+            continue
+        fi
+        if [[ $sentence == "Installed "* ]]; then done=$((done + 1)); fi
+        if [[ -t 1 ]]; then
+            printf '\r\033[Kci/deps.sh: %d of %d installed, %d s: %s' "$done" "$fresh" "$SECONDS" "$sentence"
+        elif ((SECONDS >= told + 10)); then
+            told=$SECONDS
+            say "$done of $fresh installed, $SECONDS s: $sentence"
+        fi
+    done
+    if [[ -t 1 ]]; then printf '\r\033[K'; fi
+}
+apt install --yes --no-install-recommends -o APT::Status-Fd=1 "${missing[@]}" 2>&1 | progress ||
+    { cat "$log" >&2 && fail "apt-get failed: see above"; }
+say "all ${#wanted[@]} packages are installed"

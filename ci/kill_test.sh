@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Plants mistakes of models/mistakes/ in a copy of the tree, one after the other, and shows that `make kill-test` fails with
 # each: what real deaths find.
-# usage: ci/kill_test.sh [name of a patch]...
+# usage: ci/kill_test.sh [name of a mistake]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,18 +13,20 @@ program=$tree/build/dev/sanitizers/kill/kill-test
 mkdir -p "$tree"
 log=build/kill-test/log
 
-# With the times of the files kept, so that only what a patch touches is compiled again; what was planted last is.
-git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- |
-    tar --extract --directory "$tree"
-sed -n 's|^+++ b/||p' models/mistakes/*.patch | sort --unique | (cd "$tree" && xargs touch)
+# With the times of the files kept, so that only what a mistake touches is compiled again; what was planted last is.
+lay() {
+    git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- |
+        tar --extract --directory "$tree"
+    (cd "$tree" && touch core/shm/*.hpp)
+}
+lay
 (cd "$tree" && cmake --preset dev --log-level=WARNING -DCMAKE_COMPILE_WARNING_AS_ERROR=OFF) >"$log" 2>&1 || { cat "$log" >&2 && exit 1; }
 
 failed=0
 for name in "${names[@]}"; do
-    patch=models/mistakes/$name.patch
-    plant=(patch --directory "$tree" --strip 1 --fuzz 0 --no-backup-if-mismatch)
-    "${plant[@]}" --forward <"$patch" >"$log"
-    cmake --build "$tree/build/dev" --parallel "$(nproc)" --target kill-test >>"$log" 2>&1 || { cat "$log" >&2 && exit 1; }
+    lay
+    ci/mistakes.py "$name" --write "$tree"
+    cmake --build "$tree/build/dev" --parallel "$(nproc)" --target kill-test >"$log" 2>&1 || { cat "$log" >&2 && exit 1; }
     status=0
     "$program" --kills 5000 --only "${name%%-*}" >>"$log" 2>&1 || status=$?
     found=$(sed -n 's/^kill-test: \(.*, after .*\)/\1/p' "$log" | head -1)
@@ -35,6 +37,5 @@ for name in "${names[@]}"; do
         tail -3 "$log"
         failed=1
     fi
-    "${plant[@]}" --reverse <"$patch" >>"$log"
 done
 exit "$failed"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# The lints: ci/lint.sh, and with clang-tidy, which takes longer: ci/lint.sh --tidy. Each first has to refuse a bad
-# sample, so that a lint that has gone blind is seen.
+# The lints but clang-tidy, which takes longer: ci/tidy.py. Each first has to refuse a bad sample, so that a lint that has
+# gone blind is seen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1
@@ -23,9 +23,12 @@ refuses() {
         exit 1
     fi
 }
+number=0 all=$(grep -c '^ *holds "' "${BASH_SOURCE[0]}")
 holds() {
     local title=$1
     shift
+    number=$((number + 1))
+    if [[ -t 1 ]]; then printf 'lint: %d of %d, %d s: %s' "$number" "$all" "$SECONDS" "$title" && printf '\r\033[K'; fi
     if "$@"; then echo "lint: $title: passed"; else echo "lint: $title: FAILED" >&2 && failed=1; fi
 }
 newest() {
@@ -131,6 +134,22 @@ refuses_words "no such script" $'```sh\nci/no_such_script.sh\n```'
 refuses_words "a file" "[there](no/such/file.md)"
 holds "what ${#documents[@]} documents name" ci/lint_docs.py "${documents[@]}"
 
+# Each row of the tables of mistakes fits the sources as they are.
+refuses_row() {
+    printf '[[mistake]]\nname = "one"\nsentence = "It is wrong."\nfile = "core/shm/version.hpp"\n%s\n' "$2" >"$samples/bad.toml"
+    refuses "$1" ci/mistakes.py --check --tables "$samples"
+}
+once='old = "#pragma once"'
+refuses_row "its old text once in core/shm/version.hpp, found it 0 times" $'old = "no such text"\nnew = ""\nfound_by = "x"'
+refuses_row "its old text once in core/shm/version.hpp, found it 3 times" $'old = "version"\nnew = ""\nfound_by = "x"'
+refuses_row "expected found_by or cannot_show, found neither" "$once"$'\nnew = ""'
+refuses_row "expected file, old and new, found" "$once"$'\nfound_by = "x"'
+refuses_row "expected one of" "$once"$'\nnew = ""\nfound_by = "x"\nfound = "y"'
+refuses_row "expected a name of its own, found it 2 times" \
+    "$once"$'\nnew = ""\nfound_by = "x"\n[[mistake]]\nname = "one"\nsentence = "x"\ncannot_show = "x"'
+refuses_row "expected TOML" 'old = "'
+holds "the tables of mistakes" ci/mistakes.py --check
+
 # A workflow runs where nobody looks on.
 list workflows '.github/workflows/*.yml' '.github/workflows/*.yaml'
 refuses_workflow() {
@@ -173,14 +192,4 @@ shell() { shellcheck --exclude=SC2317 "$@"; }  # that one takes a function calle
 refuses "SC2086" shell --shell=bash "$samples/bad.sh"
 holds "shellcheck of ${#scripts[@]} scripts" shell "${scripts[@]}"
 
-if [[ ${1-} == --tidy ]]; then
-    tidy=$(newest clang-tidy)
-    cmake --preset lint --log-level=ERROR >/dev/null
-    holds "each header compiles alone" \
-        cmake --build --preset lint --parallel "$(nproc)" --target all_verify_interface_header_sets
-    printf 'int BadName = 0;\n' >"$samples/bad.cpp"
-    refuses "readability-identifier-naming" "$tidy" --config-file=.clang-tidy --quiet "$samples/bad.cpp" -- -std=c++20
-    holds "clang-tidy of every source" "${tidy/clang-tidy/run-clang-tidy}" -clang-tidy-binary "$tidy" -p build/lint -quiet \
-        -j "$(nproc)" 2>/dev/null
-fi
 exit "$failed"

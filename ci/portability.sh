@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Headers and library without exceptions and without RTTI: with every g++ from 12 and clang++ from 14 that is installed,
-# as C++20 and as C++23, with and without optimisation. Each header is compiled alone; the library is linked with the
-# README's example, which is run; and it is mixed with a program that throws.
+# as C++20 and as C++23. The headers are compiled together, twice over (each alone: ci/tidy.py); the library is linked with
+# the README's example, which is run; and it is mixed with a program that throws.
+#
+#     ci/portability.sh --long               each header alone with each compiler and standard, with and without optimisation
 # shellcheck disable=SC2016  # what the inner shell expands
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+long=false
+case ${1-} in
+    --long) long=true ;;
+    '') ;;
+    *) echo "ci/portability.sh: expected --long or nothing, found $1" >&2 && exit 2 ;;
+esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 bare=(-fno-exceptions -fno-rtti)
@@ -22,6 +30,8 @@ mkdir "$work/alone"
 for header in "${headers[@]#*/}"; do
     printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$work/alone/$(basename "$header" .hpp).cpp"
 done
+cat "$work"/alone/*.cpp >"$work/together.cpp"
+if ! $long; then rm "$work"/alone/*.cpp && mv "$work/together.cpp" "$work/alone"; fi
 headers() { printf '%s\n' "$work"/alone/*.cpp | each "$@" "${bare[@]}" "${checked[@]}" -fsyntax-only '{}'; }
 
 # library COMPILER...: as an archive.
@@ -84,8 +94,8 @@ for compiler in "${compilers[@]}"; do
     name="$compiler $("$compiler" -dumpfullversion -dumpversion)"
     for standard in c++20 c++2b; do
         headers "$compiler" "-std=$standard"
-        passed "$standard       each of ${#headers[@]} headers alone"
-        for level in -O0 -O2; do
+        passed "$standard       ${#headers[@]} headers, $($long && echo "each alone" || echo together)"
+        for level in $($long && echo -O0) -O2; do
             build=("$compiler" "-std=$standard" "$level")
             library "${build[@]}" "${bare[@]}"
             prints "42 43 " "${build[@]}" "${bare[@]}" examples/readme.cpp

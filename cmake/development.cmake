@@ -29,6 +29,13 @@ if(TARGET shm_model)
 endif()
 set_target_properties(shm_primitives PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)  # each compiles alone
 
+# For ci/coverage.py: what a process has counted is kept, however it ends itself.
+if(CMAKE_CXX_FLAGS_DEBUG MATCHES "--coverage")
+  add_library(coverage_kept OBJECT ci/coverage_kept.cpp)
+  link_libraries(coverage_kept)
+  add_link_options(LINKER:--wrap=_exit,--wrap=abort)
+endif()
+
 find_package(Threads REQUIRED)
 find_package(OpenSSL QUIET COMPONENTS Crypto)
 find_package(CLI11 QUIET)
@@ -57,6 +64,18 @@ shm_missing("the examples send_file and messages are not built" "install libssl-
 
 if(NOT SHM_PROOFS STREQUAL none)
   enable_testing()
+  # RapidCheck's own 100 cases have been too few to meet a bug.
+  set(SHM_RC_PARAMS max_success=1000 CACHE STRING "What RapidCheck is told: how many cases, and the seed")
+  # A test that hangs is ended, whatever the machine is busy with; ctest's own limits would be in wall time.
+  find_program(SHM_PYTHON python3 HINTS /usr/bin)
+  if(SHM_PYTHON)
+    set(SHM_WATCHED ${SHM_PYTHON} -IS ${PROJECT_SOURCE_DIR}/ci/watched.py)
+    set(CMAKE_CROSSCOMPILING_EMULATOR ${SHM_WATCHED} ${CMAKE_CROSSCOMPILING_EMULATOR})  # of every test that is a target
+    set(SHM_TEST_TIMEOUT 86400)
+  else()
+    set(SHM_WATCHED)
+    set(SHM_TEST_TIMEOUT 300)
+  endif()
   find_package(GTest QUIET)
   find_package(rapidcheck QUIET)
   find_package(fmt QUIET)

@@ -4,19 +4,20 @@
 if(NOT SHM_PROOFS STREQUAL none)
   add_custom_target(props)
   add_custom_target(stress)
+  add_custom_target(primitives-stress)  # without those of the checker
 endif()
 
-# An executable of GoogleTest cases, each a test of its own with that label. One that hangs is killed, and fails.
+# An executable of GoogleTest cases, each a test of its own with that label.
 function(shm_test_executable name label)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LIBRARIES")
   include(GoogleTest)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE
     shm_primitives shm_warnings GTest::gtest_main Threads::Threads ${arg_LIBRARIES})
-  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES
-    LABELS ${label} TIMEOUT 300
-    ENVIRONMENT RC_PARAMS=max_success=1000)  # RapidCheck's own 100 cases have been too few to meet a bug
+  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 600 PROPERTIES
+    LABELS ${label} TIMEOUT ${SHM_TEST_TIMEOUT} ENVIRONMENT "RC_PARAMS=${SHM_RC_PARAMS}")
   add_dependencies(${label} ${name})
+  set_property(GLOBAL APPEND PROPERTY SHM_TESTS ${name})
 endfunction()
 
 # shm_test(NAME [WRAP symbol...]): proptests/NAME.cpp. Calls of a wrapped symbol, also those from the library, go to the
@@ -33,19 +34,49 @@ function(shm_test name)
   target_compile_definitions(${name} PRIVATE SHM_SOURCE_DIR="${PROJECT_SOURCE_DIR}" _GLIBCXX_ASSERTIONS)
 endfunction()
 
-
-# shm_primitive(NAME [WRAP symbol...]): a primitive and its three proofs, none of which may be missing. WRAP is for its
-# properties. models/CMakeLists.txt reads the names from the property SHM_PRIMITIVES.
+# shm_primitive(NAME [WRAP symbol...] [STANDS_ON name...]): a primitive and its three proofs, none of which may be missing.
+# WRAP is for its properties. It is guarded by every NAME_..._props, and by the properties of what it stands on: what
+# `make check NAME=x` runs. models/CMakeLists.txt reads the names from the property SHM_PRIMITIVES.
 function(shm_primitive name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "WRAP;STANDS_ON")
   foreach(owed IN ITEMS core/shm/${name}.hpp models/${name}_model.cpp proptests/${name}_props.cpp
                         sanitizers/${name}_stress.cpp)
     if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${owed})
       message(FATAL_ERROR "shm_primitive(${name}): ${owed} is missing; docs/adding-a-primitive.md says what it holds")
     endif()
   endforeach()
-  shm_test(${name}_props ${ARGN})
+  if(arg_WRAP)
+    list(PREPEND arg_WRAP WRAP)
+  endif()
+  shm_test(${name}_props ${arg_WRAP})
   if(GTest_FOUND)
     shm_test_executable(${name}_stress stress SOURCES ${PROJECT_SOURCE_DIR}/sanitizers/${name}_stress.cpp)
+    add_dependencies(primitives-stress ${name}_stress)
   endif()
   set_property(GLOBAL APPEND PROPERTY SHM_PRIMITIVES ${name})
+  set_property(GLOBAL PROPERTY SHM_${name}_STANDS_ON ${arg_STANDS_ON})
+endfunction()
+
+# After the last shm_test: for each primitive the target x-guards, which builds what guards it, and the file x.guards, with
+# the regular expression by which ctest knows it.
+function(shm_guards)
+  get_property(primitives GLOBAL PROPERTY SHM_PRIMITIVES)
+  get_property(tests GLOBAL PROPERTY SHM_TESTS)
+  foreach(name IN LISTS primitives)
+    set(guards ${tests})
+    list(FILTER guards INCLUDE REGEX "^${name}_(.*_)?(props|stress)$")
+    get_property(foundations GLOBAL PROPERTY SHM_${name}_STANDS_ON)
+    foreach(foundation IN LISTS foundations)
+      if(NOT EXISTS ${PROJECT_SOURCE_DIR}/proptests/${foundation}_props.cpp)
+        message(FATAL_ERROR "shm_primitive(${name}): STANDS_ON: expected proptests/${foundation}_props.cpp, found none")
+      endif()
+      list(APPEND guards ${foundation}_props)
+    endforeach()
+    if(tests)
+      add_custom_target(${name}-guards)
+      add_dependencies(${name}-guards ${guards})
+      list(JOIN guards "|" guards)
+      file(WRITE ${PROJECT_BINARY_DIR}/${name}.guards "^(${guards})\\.\n")
+    endif()
+  endforeach()
 endfunction()

@@ -104,6 +104,19 @@ public:
         return output;
     }
 
+    /// The next line, once it is printed; what there is of one at the end.
+    std::string line() {
+        for (;;) {
+            const auto from = static_cast<std::size_t>(seen_);
+            const auto end = output.find('\n', from);
+            if (end != output.npos || !read_some()) {
+                std::string next = output.substr(from, end - from);
+                seen_ = static_cast<std::ptrdiff_t>(end == output.npos ? output.size() : end + 1);
+                return next;
+            }
+        }
+    }
+
     pid_t pid = -1;
     pid_t consumer = -1;
     std::string output;
@@ -122,7 +135,7 @@ private:
         return count > 0;
     }
     shm::unique_fd printed_;
-    std::ptrdiff_t seen_ = 0;  // of the output, by await_pids
+    std::ptrdiff_t seen_ = 0;  // of the output, by await_pids and line
 };
 
 inline std::string contents(const std::filesystem::path& path) {

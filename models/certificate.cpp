@@ -80,7 +80,10 @@ std::string in_words(const row& r) {
     switch (r.how.kind) {
         case search_kind::complete: return "complete";
         case search_kind::full: return "full";
-        case search_kind::bounded: return fmt::format("bounded {}", r.how.bound);
+        case search_kind::bounded:
+            if (!r.was_cut_down()) return fmt::format("bounded {}", r.how.bound);
+            if (r.asked.kind == search_kind::complete) return fmt::format("bounded {} of all", r.how.bound);
+            return fmt::format("bounded {} of {}", r.how.bound, r.asked.bound);
         case search_kind::sampled: return "sampled";
     }
     return "";
@@ -120,11 +123,13 @@ std::string certificate(const std::vector<row>& rows, const std::vector<orders_r
                                        {"threads", r.scenario->threads},
                                        {"engine", r.by->name()},
                                        {"search", in_words(r)},
+                                       {"cut_down", r.was_cut_down()},
+                                       {"larger_search_given_up_after", r.was_cut_down() ? r.asked.affordable : 0},
                                        {"executions", r.result.executions},
                                        {"redundant", r.result.redundant},
                                        {"blocked", r.result.blocked},
                                        {"exhausted", r.result.exhausted},
-                                       {"seconds", r.result.seconds},
+                                       {"seconds", r.seconds},
                                        {"verdict", r.says},
                                        {"why", r.result.why},
                                        {"replay", r.token}});

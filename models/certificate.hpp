@@ -24,8 +24,13 @@ struct row {
     verdict judged;
     std::string says;
     std::string token;
+    search asked{};      // where it was more than `how`: that had more than `asked.affordable` executions
+    double seconds = 0;  // of all searches that were tried
+
+    [[nodiscard]] bool was_cut_down() const { return asked.kind != how.kind || asked.bound != how.bound; }
 };
 
+/// "complete", "bounded 2"; and of what, where a larger search had too many executions: "bounded 2 of 3".
 [[nodiscard]] std::string in_words(const row& r);
 
 /// engine,scenario,search,weakening,choices

@@ -16,6 +16,19 @@
 #include <shm/channel_end.hpp>
 #include <staged_death.hpp>
 
+namespace shm {
+
+/// A model's cells are not bytes side by side. So a scenario prepares a place, and commits no bytes of it: that nobody is left
+/// asleep does not depend on what a message says.
+template <class Cell>
+    requires requires(Cell& cell) { cell.read(); }
+std::span<std::uint64_t> values(std::span<Cell> cells) {
+    static std::array<std::uint64_t, 3> apart;
+    return std::span{apart}.first(cells.size());
+}
+
+}  // namespace shm
+
 namespace shm::model {
 namespace {
 
@@ -328,6 +341,155 @@ struct bell_refused {
     void after() {}
 };
 
+/// The bell of a request was refused, and the other side may sleep: to wait for the answer all the same would be for ever.
+template <class A, form Form>
+struct request_bell_refused {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "who waits for an answer is told that the bell of the request was refused";
+    two_ends<A, 2> both;
+    bool answered = false;
+
+    void before() {
+        both.make();
+        both.refusals[0] = 1;
+    }
+    void thread(unsigned index) {
+        if (index == 1) {
+            if (!receive<Form>(both[1], 1)) (void)send<Form>(both[1], 2);
+        } else if (send<Form>(both[0], 1)) {
+            auto answer = both[0].receive(until<Form>);
+            if (!answer && answer.error().what == fault_kind::system_call) answer = both[0].receive(until<Form>);
+            answered = answer.has_value();
+            check(answered || (Form == form::tries && answer.error().what == fault_kind::timed_out));
+        }
+    }
+    void after() { check(Form == form::tries || answered); }
+};
+
+/// Messages are made where they lie. Each place is as large as the buffer, of which the message then takes one word: before the
+/// next place there has to be an empty run.
+template <class A, form Form>
+struct made_in_place {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "what was prepared and committed is received, and neither side sleeps on";
+    static constexpr unsigned messages = 2;
+    two_ends<A, 2> both;
+    unsigned received = 0;
+
+    void before() { both.make(); }
+    void thread(unsigned index) {
+        for (unsigned number = 1; number <= messages; ++number) {
+            if (index == 1) {
+                if (receive<Form>(both[1], number, 0)) return;
+                ++received;
+            } else if (const auto place = both[0].prepare(8, until<Form>)) {
+                both[0].commit(0);
+            } else {
+                check(Form == form::tries && place.error().what == fault_kind::timed_out);
+                return;
+            }
+        }
+    }
+    void after() { check(Form == form::tries || received == messages); }
+};
+
+/// A sender that never waits in a call: it tries, announces its sleep, tries once more, and sleeps on the bell's descriptor. The
+/// message is as long as can be, so an empty run goes first.
+template <class A, form Form>
+struct loop_sends {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "a sender that tries and sleeps in a loop of its own leaves nobody asleep";
+    two_ends<A, 4> both;
+    bool received = false;
+
+    void before() { both.make(1 + choose(3)); }
+    void thread(unsigned index) {
+        if (index == 0)
+            (void)sends_in_a_loop(both[0]);
+        else
+            received = !receive<Form>(both[1], 0, 24);
+    }
+    void after() { check(Form == form::tries || received); }
+
+private:
+    static bool sends_in_a_loop(auto& end) {
+        constexpr std::array<std::byte, 24> longest{};
+        for (;;) {
+            if (end.try_send(longest) == send_result::sent) return true;
+            check(end.announce());
+            const bool now = end.try_send(longest) == send_result::sent;
+            const bool rung = !now && end.bell().wait(until<Form>).value() == wait_result::rung;
+            end.awake();
+            if (now || !rung) return now;
+        }
+    }
+};
+
+/// The system has no memory for the bell that an empty run needs: the sender must not wait for the room that nobody makes.
+template <class A, form Form>
+struct bell_for_room_refused {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "a sender does not wait for room when the bell that makes some was refused";
+    two_ends<A, 4> both;
+    bool received = false;
+
+    void before() {
+        both.make(1 + choose(3));
+        both.refusals[0] = 1;
+    }
+    void thread(unsigned index) {
+        constexpr std::array<std::byte, 24> longest{};
+        if (index == 1) {
+            received = !receive<Form>(both[1], 0, 24);
+        } else if (const auto sent = both[0].send(longest, until<Form>);
+                   !sent && sent.error().what == fault_kind::system_call) {
+            (void)send<Form>(both[0], 0, 24);
+        } else {
+            check(sent || (Form == form::tries && sent.error().what == fault_kind::timed_out));
+            (void)both[0].receive(deadline{});  // rings, if it was the message's bell that was refused
+        }
+    }
+    void after() { check(Form == form::tries || received); }
+};
+
+/// A peer that writes nonsense, and rings: for who waits for a message, a position or a length; for who waits for room, a
+/// position.
+template <class A, form Form>
+struct nonsense {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds = "who waits is not left asleep by nonsense, but told of it";
+    two_ends<A, 2> both;
+    bool for_room = false;
+    unsigned lie = 0;
+
+    void before() {
+        both.make();
+        for_room = choose(2) != 0;
+        lie = choose(for_room ? 3 : 5);
+        if (for_room) check(both[1].try_send(std::array<std::byte, 8>{}) == send_result::sent);
+    }
+    void thread(unsigned index) {
+        if (index == 0) {
+            constexpr std::uint64_t positions[] = {5, 1ULL << 32, ~0ULL};
+            auto& of = both.to_side[for_room ? 0 : 1];
+            if (lie < 3) {
+                (for_room ? of.header.consumed : of.header.published).store(positions[lie], std::memory_order_release);
+            } else {
+                of.slots[0].write(lie == 3 ? 9 : 1ULL << 32);
+                of.header.published.store(2, std::memory_order_release);
+            }
+            both.words[1].exchange(0, std::memory_order_release);
+            (void)both[0].bell().signal().value();
+        } else {
+            const auto why = for_room ? both[1].send(std::array<std::byte, 8>{}, until<Form>).error()
+                                      : both[1].receive(until<Form>).error();
+            check(why.what == fault_kind::corrupt || (Form == form::tries && why.what == fault_kind::timed_out));
+            check(both[1].corrupt() || why.what != fault_kind::corrupt);
+        }
+    }
+    void after() {}
+};
+
 const bool added = [] {
     add<stream>("channel", "channel_stream");
     add<request>("channel", "channel_request");
@@ -338,6 +500,11 @@ const bool added = [] {
     add<sender_killed>("channel", "channel_sender_killed");
     add<receiver_killed>("channel", "channel_receiver_killed");
     add<bell_refused>("channel", "channel_bell_refused");
+    add<request_bell_refused>("channel", "channel_request_bell_refused");
+    add<made_in_place>("channel", "channel_made_in_place");
+    add<loop_sends>("channel", "channel_loop_sends");
+    add<bell_for_room_refused>("channel", "channel_bell_for_room_refused");
+    add<nonsense>("channel", "channel_nonsense");
     return true;
 }();
 

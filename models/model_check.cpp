@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Runs every scenario of this program under its engine and says what was proven, and how far.
 #include <gtest/gtest.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -9,9 +10,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <certificate.hpp>
+#include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <orders.hpp>
 #include <set>
@@ -29,10 +33,11 @@ struct options {
     bool no_orders = false;
     std::string only;
     std::string engine;
-    unsigned bound = 3;
+    std::optional<unsigned> bound;
+    std::optional<std::uint64_t> executions;
     std::uint64_t random = 0;
     std::uint64_t seed = 1;
-    double seconds = 120;
+    std::optional<double> seconds;
     unsigned jobs = std::max(1U, std::thread::hardware_concurrency());
     unsigned vain_rounds = 0;
     std::string shard;
@@ -47,28 +52,102 @@ struct options {
 options chosen;
 shard_of shard;
 
+constexpr unsigned usual_bound = 3;
+
 std::vector<row> rows;
 std::vector<orders_report> orders;
 
-/// One line that is rewritten on a terminal, and a line every few seconds elsewhere.
+using steady = std::chrono::steady_clock;
+
+/// What runs now, as the how many'th of how many, and the time so far: one line that is rewritten on a terminal, and a line
+/// every few seconds elsewhere.
 class progress_line {
 public:
-    void show(const std::string& text) {
-        const auto now = std::chrono::steady_clock::now();
+    void begin(int steps) { steps_ = steps; }
+
+    /// The next step begins. Its search is stuck when nothing is shown of it for a long time.
+    void next(const std::string& what) {
+        ++step_;
+        what_ = what;
+        if (on_terminal_) write("");
+    }
+    void show(const std::string& how_far) {
+        const auto now = steady::now();
         if (now - last_ < (on_terminal_ ? std::chrono::milliseconds{100} : std::chrono::milliseconds{5000})) return;
-        last_ = now;
-        std::fprintf(stderr, on_terminal_ ? "\r\033[K%s" : "%s\n", text.c_str());
-        std::fflush(stderr);
+        write(": " + how_far);
     }
     void clear() const {
         if (on_terminal_) std::fputs("\r\033[K", stderr);
     }
+    [[nodiscard]] double seconds() const { return std::chrono::duration<double>(steady::now() - began_).count(); }
 
 private:
+    void write(const std::string& how_far) {
+        last_ = steady::now();
+        const auto text = fmt::format("{} of {}, {:.0f} s: {}{}", step_, steps_, seconds(), what_, how_far);
+        std::fprintf(stderr, on_terminal_ ? "\r\033[K%s" : "%s\n", text.c_str());
+        std::fflush(stderr);
+    }
+
     bool on_terminal_ = isatty(STDERR_FILENO) != 0;
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+    int step_ = 0, steps_ = 0;
+    std::string what_;
+    steady::time_point began_ = steady::now(), last_ = began_;
 };
 progress_line line;
+
+/// Ends the program, with the name of what runs, when no execution comes to its end: a loop without an end in which no
+/// atomic operation is, which no engine can interrupt. It counts this process's CPU time, so that a busy machine is not
+/// mistaken for that; of workers, which are other processes, it sees only that they count no further.
+class watchdog {
+public:
+    explicit watchdog(const std::string& watched) {
+        std::snprintf(last_words, sizeof last_words,
+                      "\nmodel-check: expected an execution of %s to end, found none that ends\nFAIL\n",
+                      watched.c_str());
+        std::signal(SIGPROF, [](int) { give_up(); });
+        restart(cpu_seconds);
+    }
+    ~watchdog() { restart(0); }
+    watchdog(const watchdog&) = delete;
+    watchdog& operator=(const watchdog&) = delete;
+
+    void heard_of(const outcome& so_far) {
+        restart(cpu_seconds);
+        const auto count = so_far.executions + so_far.blocked;
+        if (count == count_ && steady::now() - counted_ > workers_may_be_silent) give_up();
+        if (count != count_) counted_ = steady::now();
+        count_ = count;
+    }
+
+private:
+    static constexpr long cpu_seconds = 60;
+    static constexpr std::chrono::minutes workers_may_be_silent{20};
+
+    [[noreturn]] static void give_up() {
+        (void)!::write(STDERR_FILENO, last_words, std::strlen(last_words));
+        ::_exit(failed);
+    }
+    static void restart(long seconds) {
+        const itimerval once{{0, 0}, {seconds, 0}};
+        setitimer(ITIMER_PROF, &once, nullptr);
+    }
+
+    static inline char last_words[400];
+    std::uint64_t count_ = 0;
+    steady::time_point counted_ = steady::now();
+};
+
+std::vector<engine*> chosen_engines() {
+    std::vector<engine*> found;
+    for (engine* const by : engines())
+        if (chosen.engine.empty() || chosen.engine == by->name()) found.push_back(by);
+    return found;
+}
+
+bool selected(const entry& scenario) {
+    return chosen.only.empty() || scenario.full_name().find(chosen.only) != std::string::npos;
+}
 
 /// Only explore knows which rounds are in vain.
 void go_on_in_vain(search& how, const engine& by) {
@@ -77,13 +156,22 @@ void go_on_in_vain(search& how, const engine& by) {
     how.bound = chosen.vain_rounds;
 }
 
+/// How many executions a search may have, and how many seconds: these only when they are asked for, since they find less
+/// on a slower machine.
+void limit(search& how, const engine& by) {
+    how.affordable = by.affordable();
+    if (by.has_smaller_searches()) how.affordable = chosen.executions.value_or(how.affordable);
+    if (!chosen.seconds) return;
+    how.seconds = *chosen.seconds;
+    if (!by.has_smaller_searches()) how.affordable = 0;
+}
+
 search search_for(const engine& by, const entry& scenario) {
     search how;
     how.kind = by.usual(scenario.how);
-    how.bound = chosen.bound;
+    how.bound = chosen.bound.value_or(usual_bound);
     go_on_in_vain(how, by);
-    how.affordable = how.kind == search_kind::complete || how.bound > 1 ? by.affordable() : 0;
-    how.seconds = chosen.seconds;
+    limit(how, by);
     how.seed = chosen.seed;
     how.workers = chosen.jobs;
     if (by.can_split() && !scenario.is_litmus()) {
@@ -93,20 +181,45 @@ search search_for(const engine& by, const entry& scenario) {
     if (chosen.random != 0 && !scenario.is_litmus() && by.can(search_kind::sampled)) {
         how.kind = search_kind::sampled;
         how.executions = chosen.random;
+        how.affordable = 0;
     }
     return how;
 }
 
-/// What an engine tries when that many executions have not been all: complete, then bounded, by less and less. The last is
-/// not given up.
-bool make_smaller(search& how) {
-    if (how.affordable == 0) return false;
-    if (how.kind == search_kind::complete)
-        how.kind = search_kind::bounded;
-    else
-        --how.bound;
-    if (how.bound <= 1) how.affordable = 0;
-    return true;
+/// A search that has come to its end, or failed, or has been cut off; and what had been asked for.
+struct searched {
+    search how;
+    outcome result;
+};
+
+/// Tries what is asked for. Where that has more executions than are affordable, and the engine knows smaller searches: all
+/// executions with one preemption, however many they are, then with two, and so on up to the last that is affordable. A
+/// bound that the user has asked for is kept, whatever it costs.
+searched search_as_far_as_affordable(engine& by, const entry& scenario, const search& asked, const progress& tell) {
+    const auto try_out = [&](const search& how) { return searched{how, by.explore(scenario, how, tell)}; };
+    const auto is_over = [](const searched& s) { return s.result.failed || s.result.exhausted; };
+    const bool may_be_smaller = by.has_smaller_searches() && asked.kind != search_kind::sampled;
+    search largest = asked;
+    if (largest.kind == search_kind::bounded && chosen.bound) largest.affordable = 0;
+    if (!may_be_smaller || largest.kind != search_kind::bounded || largest.affordable == 0) {
+        searched whole = try_out(largest);
+        if (is_over(whole) || !may_be_smaller || largest.affordable == 0 ||
+            whole.result.executions < largest.affordable)
+            return whole;
+        largest.kind = search_kind::bounded;
+    }
+    search how = largest;
+    how.affordable = 0;
+    if (chosen.bound) return try_out(how);
+    how.bound = std::min(1U, largest.bound);
+    searched found = try_out(how);
+    for (how.affordable = asked.affordable; is_over(found) && !found.result.failed && how.bound < largest.bound;) {
+        ++how.bound;
+        searched more = try_out(how);
+        if (!is_over(more) && more.result.executions >= how.affordable) break;
+        found = more;
+    }
+    return found;
 }
 
 /// False, and one sentence, when the file cannot be written whole.
@@ -156,20 +269,55 @@ row judge(engine& by, const entry& scenario, const search& how, const outcome& r
     return judged;
 }
 
+std::size_t width_of_names = 8;
+
+void print_header() {
+    for (const entry& scenario : scenarios())
+        if (selected(scenario)) width_of_names = std::max(width_of_names, scenario.full_name().size());
+    fmt::print("{:<{}}  threads  engine   executions  search             seconds  verdict\n", "scenario",
+               width_of_names);
+    std::fflush(stdout);
+}
+
+void print_row(const row& r) {
+    fmt::print("{:<{}}  {:>7}  {:<7}  {:>10}  {:<16}  {:>8.2f}  {}\n", r.scenario->full_name(), width_of_names,
+               r.scenario->threads, r.by->name(), r.result.executions, in_words(r), r.seconds, r.says);
+    std::fflush(stdout);
+}
+
+void print_orders(const orders_report& report) {
+    fmt::print("{}: {} memory orders weakened one step", report.family, report.weakenings.size());
+    for (std::size_t i = 0; i < report.engines.size(); ++i)
+        fmt::print(", {} killed under {}",
+                   std::count_if(report.weakenings.begin(), report.weakenings.end(),
+                                 [i](const weakening& w) { return w.by_engine[i].killer != nullptr; }),
+                   report.engines[i]->name());
+    fmt::print(" (docs/orders.md)\n");
+    std::fflush(stdout);
+}
+
 class scenario_test : public testing::Test {
 public:
     scenario_test(engine& by, const entry& scenario) : by_{by}, scenario_{scenario} {}
     void TestBody() override {
-        search how = search_for(by_, scenario_);
-        outcome result;
-        do {
-            result = by_.explore(scenario_, how, [&](const outcome& so_far) {
-                line.show(fmt::format("{} under {}: {} executions, {:.0f} s", scenario_.full_name(), by_.name(),
-                                      so_far.executions, so_far.seconds));
+        const std::string named = fmt::format("{} under {}", scenario_.full_name(), by_.name());
+        const search asked = search_for(by_, scenario_);
+        const auto began = steady::now();
+        line.next(named);
+        searched found;
+        {
+            watchdog over{named};
+            found = search_as_far_as_affordable(by_, scenario_, asked, [&](const outcome& so_far) {
+                over.heard_of(so_far);
+                line.show(fmt::format("{} executions, {:.0f} s", so_far.executions, so_far.seconds));
             });
-        } while (!result.failed && !result.exhausted && make_smaller(how));
+        }
         line.clear();
-        const row& judged = rows.emplace_back(judge(by_, scenario_, how, result));
+        const auto& [how, result] = found;
+        row& judged = rows.emplace_back(judge(by_, scenario_, how, result));
+        judged.asked = asked;
+        judged.seconds = std::chrono::duration<double>(steady::now() - began).count();
+        print_row(judged);
         if (judged.judged == verdict::incomplete)
             ADD_FAILURE() << scenario_.full_name() << ": INCOMPLETE: " << result.executions << " executions in "
                           << result.seconds << " s did not exhaust the search; --seconds allows more";
@@ -188,11 +336,12 @@ private:
     const entry& scenario_;
 };
 
-std::vector<engine*> chosen_engines();
+double seconds_of_orders = 0;
 
 search weakened_search() {
     search how;
-    how.seconds = chosen.seconds;
+    if (chosen.seconds) how.seconds = *chosen.seconds;
+    how.affordable = chosen.executions.value_or(0);
     how.workers = chosen.jobs;
     go_on_in_vain(how, explore_engine());
     return how;
@@ -202,10 +351,21 @@ class orders_test : public testing::Test {
 public:
     orders_test(std::string family, bool all_families) : family_{std::move(family)}, all_families_{all_families} {}
     void TestBody() override {
-        const auto& report = orders.emplace_back(
-            weaken_every_order(family_, chosen_engines(), weakened_search(), orders, all_families_,
-                               [](const std::string& tried) { line.show("without its order: " + tried); }));
+        line.next("the memory orders of " + family_);
+        std::optional<watchdog> over{std::in_place, "a scenario of " + family_};
+        const auto tell = [&over](const std::string& tried) {
+            over.reset();
+            over.emplace("a scenario with " + tried);
+            line.show("with " + tried);
+        };
+        const auto began = steady::now();
+        const auto& report =
+            orders.emplace_back(weaken_every_order(family_, chosen_engines(), weakened_search(), orders, all_families_,
+                                                   tell, [&over](const outcome& so_far) { over->heard_of(so_far); }));
+        over.reset();
         line.clear();
+        seconds_of_orders += std::chrono::duration<double>(steady::now() - began).count();
+        print_orders(report);
         if (!report.unsound.empty())
             ADD_FAILURE() << report.unsound << " does not pass as written, so no weakening says anything";
         for (const weakening& w : report.weakenings)
@@ -225,17 +385,6 @@ private:
     std::string family_;
     bool all_families_;
 };
-
-std::vector<engine*> chosen_engines() {
-    std::vector<engine*> found;
-    for (engine* const by : engines())
-        if (chosen.engine.empty() || chosen.engine == by->name()) found.push_back(by);
-    return found;
-}
-
-bool selected(const entry& scenario) {
-    return chosen.only.empty() || scenario.full_name().find(chosen.only) != std::string::npos;
-}
 
 void register_tests() {
     // A shard takes its part of each search that can be split, and every so many'th of the rest.
@@ -265,27 +414,38 @@ void register_tests() {
             [family, all = are_all_primitives(whole)]() -> testing::Test* { return new orders_test{family, all}; });
 }
 
-void print_table() {
-    std::size_t width = 8;
-    for (const row& r : rows) width = std::max(width, r.scenario->full_name().size());
-    fmt::print("{:<{}}  threads  engine   executions  search       seconds  verdict\n", "scenario", width);
+/// "complete", "bounded 2", ...: how many searches of an engine there were of each.
+std::string searches_of(const engine& by) {
+    std::map<std::string, std::size_t> count;
     for (const row& r : rows)
-        fmt::print("{:<{}}  {:>7}  {:<7}  {:>10}  {:<9}  {:>9.2f}  {}\n", r.scenario->full_name(), width,
-                   r.scenario->threads, r.by->name(), r.result.executions, in_words(r), r.result.seconds, r.says);
-    for (const orders_report& report : orders) {
-        fmt::print("{}: {} memory orders weakened one step", report.family, report.weakenings.size());
-        for (std::size_t i = 0; i < report.engines.size(); ++i)
-            fmt::print(", {} killed under {}",
-                       std::count_if(report.weakenings.begin(), report.weakenings.end(),
-                                     [i](const weakening& w) { return w.by_engine[i].killer != nullptr; }),
-                       report.engines[i]->name());
-        fmt::print(" (docs/orders.md)\n");
+        if (r.by == &by) ++count[in_words(r).substr(0, in_words(r).find(" of "))];
+    std::string text;
+    for (const auto& [kind, number] : count) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", number, kind);
+    return text;
+}
+
+void print_summary() {
+    for (const engine* const by : chosen_engines()) {
+        double seconds = 0;
+        std::size_t cut_down = 0;
+        for (const row& r : rows) {
+            if (r.by != by) continue;
+            seconds += r.seconds;
+            cut_down += r.was_cut_down() ? 1 : 0;
+        }
+        fmt::print("{}: {}; {:.1f} s", by->name(), searches_of(*by), seconds);
+        if (cut_down != 0)
+            fmt::print("; {} cut down, since a larger search has more than {} executions (--executions)", cut_down,
+                       chosen.executions.value_or(by->affordable()));
+        fmt::print("\n");
     }
+    if (!orders.empty()) fmt::print("memory orders weakened: {:.1f} s\n", seconds_of_orders);
+    fmt::print("{} rows; {:.1f} s in all\n", rows.size(), line.seconds());
     fmt::print(
         "complete: every interleaving, and every value that the engine's model lets a load see; explore counts each\n"
         "execution once, Relacy each order of its steps. bounded n: all with at most n preemptions under Relacy, n\n"
-        "rounds in vain under explore. sampled: that many at random. The litmus rows say what the engine cannot "
-        "see.\n");
+        "rounds in vain under explore; bounded n of m, or of all: the larger search has too many executions. sampled:\n"
+        "that many at random. The litmus rows say what the engine cannot see.\n");
 }
 
 /// What decides what is found. --jobs does not, and --shard is said apart.
@@ -294,8 +454,9 @@ settings all_settings() {
     const auto variable = [](const char* name) { return std::getenv(name) != nullptr ? std::getenv(name) : "0"; };
     return {{"--only", said(chosen.only)},
             {"--engine", said(chosen.engine)},
-            {"--seconds", fmt::to_string(chosen.seconds)},
-            {"--bound", fmt::to_string(chosen.bound)},
+            {"--seconds", chosen.seconds ? fmt::to_string(*chosen.seconds) : "any number"},
+            {"--bound", chosen.bound ? fmt::to_string(*chosen.bound) : fmt::format("up to {}", usual_bound)},
+            {"--executions", chosen.executions ? fmt::to_string(*chosen.executions) : "as usual"},
             {"--random", fmt::to_string(chosen.random)},
             {"--seed", fmt::to_string(chosen.seed)},
             {"--vain-rounds", fmt::to_string(chosen.vain_rounds)},
@@ -382,11 +543,12 @@ int conclude() {
         if (!chosen.page.empty() && !write_file(chosen.page, page_of(text))) any_failed = true;
     }
     const bool sharded = std::getenv("GTEST_TOTAL_SHARDS") != nullptr || shard.count > 1;
-    const bool whole =
-        chosen.vain_rounds == 0 && !orders.empty() && chosen.only.empty() && chosen.engine.empty() && !sharded;
+    const bool whole = chosen.vain_rounds == 0 && !orders.empty() && chosen.only.empty() && chosen.engine.empty() &&
+                       !sharded && !chosen.executions && !chosen.seconds;
     const std::string page = as_markdown(orders);
     for (const std::string& asked : {chosen.write_orders, chosen.compare_orders})
-        if (!asked.empty() && !whole) fmt::print("{}: left alone, because not all scenarios ran\n", asked);
+        if (!asked.empty() && !whole)
+            fmt::print("{}: left alone, because this is not the whole run that it is about\n", asked);
     if (whole && !chosen.write_orders.empty() && !write_file(chosen.write_orders, page)) any_failed = true;
     if (whole && !chosen.compare_orders.empty() && read_file(chosen.compare_orders) != page) {
         fmt::print("{}: expected what this run found, found another text; `make orders` writes it\n",
@@ -415,8 +577,6 @@ int merge_files() {
 }
 
 int run(int argc, char** argv) {
-    GTEST_FLAG_SET(brief, true);  // the table says the rest
-    testing::InitGoogleTest(&argc, argv);
     CLI::App app{
         "Runs every scenario under each engine and says what was proven, and how far.\n"
         "Exit status: 0 all passed, 1 something failed, 2 wrong usage, 3 nothing failed but a search was "
@@ -426,11 +586,22 @@ int run(int argc, char** argv) {
     std::vector<std::string> names;
     for (const engine* const by : engines()) names.emplace_back(by->name());
     app.add_option("--engine", chosen.engine, "Only this engine")->check(CLI::IsMember(names));
-    app.add_option("--bound", chosen.bound, "Preemptions, for scenarios that wait");
+    app.add_option("--bound", chosen.bound,
+                   fmt::format("Relacy: exactly so many preemptions where it does not search completely, whatever that "
+                               "costs; else up to {}",
+                               usual_bound));
+    app.add_option("--executions", chosen.executions,
+                   fmt::format("Relacy: what a search may cost before a smaller one is made; else {}. That with one "
+                               "preemption may cost more",
+                               relacy_engine().affordable()))
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 60));
     app.add_option("--random", chosen.random, "Sample this many executions instead of searching");
     app.add_option("--seed", chosen.seed, "Of the sample");
     app.add_flag("--no-orders", chosen.no_orders, "Do not weaken the memory orders");
-    app.add_option("--seconds", chosen.seconds, "For each search; then it is INCOMPLETE")
+    app.add_option("--seconds", chosen.seconds,
+                   fmt::format("For each search; then it is INCOMPLETE. Else it may have any number of them, and under "
+                               "explore {} executions",
+                               explore_engine().affordable()))
         ->check(CLI::Range(0.001, 1e6));
     app.add_option("-j,--jobs", chosen.jobs, "Processes for one search; every CPU if not said")
         ->check(CLI::Range(1, 1024));
@@ -444,6 +615,12 @@ int run(int argc, char** argv) {
     app.add_option("--page", chosen.page, "Write it for people to read here");
     app.add_option("--write-orders", chosen.write_orders, "Write what docs/orders.md must say here");
     app.add_option("--compare-orders", chosen.compare_orders, "Fail unless this file says what was found");
+    if (std::any_of(argv + 1, argv + argc, [](const char* said) { return std::string_view{"--help"} == said; }))
+        fmt::print("{}\nFurther options are those of GoogleTest:\n\n", app.help());
+    GTEST_FLAG_SET(brief, true);           // the table says the rest
+    testing::InitGoogleTest(&argc, argv);  // which prints its own help
+    if (std::any_of(argv + 1, argv + argc, [](const char* said) { return std::string_view{"--help"} == said; }))
+        return passed;
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
@@ -476,8 +653,10 @@ int run(int argc, char** argv) {
         return wrong_usage;
     }
     register_tests();
+    line.begin(testing::UnitTest::GetInstance()->total_test_count());
+    print_header();
     const int broken = RUN_ALL_TESTS();
-    print_table();
+    print_summary();
     const int verdict = conclude();
     if (verdict == passed && broken != 0) return failed;
     if (verdict != wrong_usage)

@@ -46,9 +46,9 @@ bool is_of(const std::string& family, const std::source_location& at) {
 /// The two orders of a compare-exchange are two sites of one operation.
 auto position_of(const site& s) { return std::make_tuple(file_of(s.at), s.at.line(), s.at.column()); }
 
-std::vector<named_site> name_sites(const std::string& family) {
+std::vector<named_site> name_sites(const std::string& family, const std::map<site_key, site>& met) {
     std::vector<site> all;
-    for (const auto& [key, s] : sites.seen())
+    for (const auto& [key, s] : met)
         if (in_core(s.at) && is_of(family, s.at)) all.push_back(s);
     std::sort(all.begin(), all.end(), [](const site& a, const site& b) {
         return std::tuple{position_of(a), a.kind} < std::tuple{position_of(b), b.kind};
@@ -100,24 +100,36 @@ const char* operation_of(op kind) {
     return "";
 }
 
+/// How many executions a search may have when `how` leaves that open.
+search affordable_for(const engine& by, search how) {
+    if (how.affordable == 0 || !by.has_smaller_searches()) how.affordable = by.affordable();
+    return how;
+}
+
 }  // namespace
 
 bool are_all_primitives(const std::set<std::string>& families) { return families == primitives(); }
 
-known_sites sites_of(engine& by, const std::string& family, search how) {
+known_sites sites_of(engine& by, const std::string& family, search how, const progress& tell) {
     known_sites known;
-    how.affordable = by.affordable();
-    sites.forget();
+    how = affordable_for(by, how);
+    how.workers = 1;  // others would meet sites that this process does not hear of
+    std::map<site_key, site> met;
     for (const entry* scenario : searched_completely(by, family)) {
-        const auto as_written = by.explore(*scenario, how);
-        if (as_written.exhausted)
+        sites.forget();
+        const auto as_written = by.explore(*scenario, how, tell);
+        met.insert(sites.seen().begin(), sites.seen().end());
+        if (as_written.exhausted) {
             known.scenarios.push_back(scenario);
-        else if (as_written.failed || how.affordable == 0)
+            auto& of_this = known.met.emplace_back();
+            for (const auto& [key, s] : sites.seen()) of_this.insert(key);
+        } else if (as_written.failed || as_written.executions < how.affordable || !by.has_smaller_searches()) {
             known.unsound = known.unsound.empty() ? scenario->full_name() : known.unsound;
-        else
+        } else {
             known.too_large = true;
+        }
     }
-    known.sites = name_sites(family);
+    known.sites = name_sites(family, met);
     return known;
 }
 
@@ -135,7 +147,7 @@ void weaken(const std::string& token, const std::vector<named_site>& known) {
 
 orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines, const search& how,
                                  const std::vector<orders_report>& others, bool all_families,
-                                 const std::function<void(const std::string&)>& tell) {
+                                 const std::function<void(const std::string&)>& tell, const progress& of_a_search) {
     // What several primitives share may be needed by one of them alone.
     const auto found_in_another = [&others](const std::string& token, const engine* by) {
         for (const orders_report& report : others)
@@ -147,12 +159,11 @@ orders_report weaken_every_order(const std::string& family, const std::vector<en
     };
     orders_report report{family, engines, {}, {}, {}, {}, {}};
     std::vector<named_site> known;
-    std::vector<std::vector<const entry*>> searched;
+    std::vector<known_sites> searched;
     for (engine* const by : engines) {
-        const auto met = sites_of(*by, family, how);
+        const auto& met = searched.emplace_back(sites_of(*by, family, how, of_a_search));
         if (report.unsound.empty()) report.unsound = met.unsound;
         if (known.empty()) known = met.sites;
-        searched.push_back(met.scenarios);
         report.has_searched_all.push_back(!met.too_large);
     }
     if (!report.unsound.empty()) return report;
@@ -170,10 +181,11 @@ orders_report weaken_every_order(const std::string& family, const std::vector<en
             for (std::size_t i = 0; i < engines.size(); ++i) {
                 auto& found = tried.by_engine.emplace_back(found_in_another(tried.token(), engines[i]));
                 if (found.killer != nullptr) continue;
-                search affordable = how;
-                affordable.affordable = engines[i]->affordable();
-                for (const entry* scenario : searched[i]) {
-                    const auto result = engines[i]->explore(*scenario, affordable);
+                const search affordable = affordable_for(*engines[i], how);
+                for (std::size_t n = 0; n < searched[i].scenarios.size(); ++n) {
+                    if (!searched[i].met[n].contains(key_of(s.where.at, s.where.kind))) continue;  // nothing changes
+                    const entry* const scenario = searched[i].scenarios[n];
+                    const auto result = engines[i]->explore(*scenario, affordable, of_a_search);
                     if (result.broken) found.broken = scenario->full_name() + ": " + result.why;
                     if (result.failed && !result.broken) {
                         found.killer = scenario;

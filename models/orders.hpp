@@ -59,17 +59,19 @@ struct orders_report {
 /// when this one does not.
 [[nodiscard]] orders_report weaken_every_order(const std::string& family, const std::vector<engine*>& engines,
                                                const search& how, const std::vector<orders_report>& others,
-                                               bool all_families, const std::function<void(const std::string&)>& tell);
+                                               bool all_families, const std::function<void(const std::string&)>& tell,
+                                               const progress& of_a_search);
 
 /// The sites of the library that the family's scenarios execute, in the order of the source; and the first scenario, if
 /// any, that does not pass as written: then no weakening says anything.
 struct known_sites {
     std::vector<named_site> sites;
     std::vector<const entry*> scenarios;  // that the engine can search
+    std::vector<std::set<site_key>> met;  // by each of these
     bool too_large = false;               // and some are too large for it
     std::string unsound;
 };
-[[nodiscard]] known_sites sites_of(engine& by, const std::string& family, search how);
+[[nodiscard]] known_sites sites_of(engine& by, const std::string& family, search how, const progress& tell = {});
 
 /// Makes the weakening that `token` names take effect; an empty token makes all orders as written again. Throws
 /// std::invalid_argument when there is no such site.

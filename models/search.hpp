@@ -3,6 +3,7 @@
 // What every engine offers to the program that runs it.
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,12 +22,12 @@ enum class search_kind : std::uint8_t {
 struct search {
     search_kind kind = search_kind::complete;
     unsigned bound = 3;
-    std::uint64_t executions = 100'000;  // when sampled
-    std::uint64_t seed = 1;              // when sampled
-    std::uint64_t affordable = 0;        // executions, then it gives up; 0: any number
-    double seconds = 120;                // then it gives up
-    unsigned workers = 1;                // processes, where the engine can
-    unsigned shard = 0, shards = 1;      // which part of the search, where the engine can split it
+    std::uint64_t executions = 100'000;                        // when sampled
+    std::uint64_t seed = 1;                                    // when sampled
+    std::uint64_t affordable = 0;                              // executions, then it gives up; 0: any number
+    double seconds = std::numeric_limits<double>::infinity();  // then it gives up
+    unsigned workers = 1;                                      // processes, where the engine can
+    unsigned shard = 0, shards = 1;  // which part of the search, where the engine can split it
 };
 
 struct outcome {
@@ -53,8 +54,10 @@ public:
     /// How it searches a scenario of that form when nothing else is asked for.
     [[nodiscard]] virtual search_kind usual(form how) const = 0;
 
-    /// How many executions it may try before a smaller search is; 0: any number.
-    [[nodiscard]] virtual std::uint64_t affordable() const { return 0; }
+    /// How many executions one search may take: one with a smaller bound comes next, where the engine has one; else the
+    /// search is incomplete. Executions, not seconds: a busy machine finds what an idle one finds.
+    [[nodiscard]] virtual std::uint64_t affordable() const = 0;
+    [[nodiscard]] bool has_smaller_searches() const { return can(search_kind::bounded); }
     [[nodiscard]] virtual bool can(search_kind kind) const = 0;
     [[nodiscard]] virtual bool can_split() const { return false; }
 

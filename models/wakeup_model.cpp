@@ -319,6 +319,36 @@ struct bell_refused {
     void after() {}
 };
 
+/// The bell was refused, and who published does not come back to ring it. Of that sleep its deadline is the end. But who has been
+/// taken for asleep by that notification, wakes up by himself and announces his next sleep, looks after the notification.
+template <class A>
+struct refused_and_announced_again {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* holds =
+        "who announces another sleep after a notification whose bell was refused finds what was published";
+    two_sides<A> wake;
+    publication<A> published;
+    bool taken = false, sleeps = false;
+
+    void before() {
+        wake.make();
+        wake.refusals[0] = 1;
+    }
+    void thread(unsigned index) {
+        const auto ready = [&] { return published.holds(1); };
+        if (index == 0) {
+            published.publish(1);
+            (void)wake[0].notify();
+        } else if (wake[1].announce(ready)) {
+            taken = wake.words[1].load(relaxed) == 0;
+            wake[1].awake();
+            sleeps = wake[1].announce(ready);
+            if (!sleeps) published.read(1);
+        }
+    }
+    void after() { check(!(taken && sleeps)); }
+};
+
 /// A peer that writes anything into both words, and rings or not.
 template <class A>
 struct hostile_words {
@@ -354,6 +384,7 @@ const bool added = [] {
     add<peer_dies>("wakeup", "wakeup_peer_dies");
     add<sleeper_dies>("wakeup", "wakeup_sleeper_dies");
     add<bell_refused>("wakeup", "wakeup_bell_refused");
+    add<refused_and_announced_again>("wakeup", "wakeup_refused_and_announced_again");
     add<hostile_words>("wakeup", "wakeup_hostile_words");
     return true;
 }();

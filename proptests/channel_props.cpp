@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// shm_primitive(channel WRAP fcntl memfd_create mmap socketpair)
+// shm_primitive(channel WRAP fcntl memfd_create mmap send socketpair)
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -10,10 +10,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <optional>
@@ -27,11 +31,12 @@
 #include <shm/channel.hpp>
 
 #include "failing_call.hpp"
+#include "nothing_left.hpp"
 #include "process_state.hpp"
 
 namespace {
 
-failing_call failing_fcntl, failing_memfd_create, failing_mmap, failing_socketpair;
+failing_call failing_fcntl, failing_memfd_create, failing_mmap, failing_send, failing_socketpair;
 
 }  // namespace
 
@@ -51,6 +56,11 @@ void* wrapped_mmap(void* at, std::size_t size, int allowed, int flags, int fd, o
 void* wrapped_mmap(void* at, std::size_t size, int allowed, int flags, int fd, off_t offset) {
     return failing_mmap.fails() ? MAP_FAILED : real_mmap(at, size, allowed, flags, fd, offset);
 }
+ssize_t real_send(int fd, const void* bytes, std::size_t size, int flags) asm("__real_send");
+ssize_t wrapped_send(int fd, const void* bytes, std::size_t size, int flags) asm("__wrap_send");
+ssize_t wrapped_send(int fd, const void* bytes, std::size_t size, int flags) {
+    return failing_send.fails() ? -1 : real_send(fd, bytes, size, flags);
+}
 int real_socketpair(int family, int type, int protocol, int ends[2]) asm("__real_socketpair");
 int wrapped_socketpair(int family, int type, int protocol, int ends[2]) asm("__wrap_socketpair");
 int wrapped_socketpair(int family, int type, int protocol, int ends[2]) {
@@ -58,6 +68,8 @@ int wrapped_socketpair(int family, int type, int protocol, int ends[2]) {
 }
 
 namespace {
+
+const bool all_is_given_up = nothing_left::by_any_test();
 
 using shm::channel;
 using shm::fault;
@@ -95,6 +107,19 @@ TEST_F(a_channel, carries_messages_both_ways) {
     EXPECT_EQ(theirs->stats().messages_received, 1U);
     EXPECT_EQ(theirs->stats().bytes_received, 5U);
     EXPECT_EQ(mine.stats().bells_rung, 0U) << "nobody slept";
+}
+
+TEST_F(a_channel, counts_each_message_once_however_often_it_is_looked_at) {
+    for (std::uint64_t number = 1; number <= 5; ++number) {
+        mine.send(bytes_of("12")).value();
+        for (int look = 0; look < 3; ++look) EXPECT_TRUE(theirs->try_receive().has_value());
+        (void)theirs->wait().value();
+        theirs->consume();
+        EXPECT_EQ(mine.stats().messages_sent, number);
+        EXPECT_EQ(mine.stats().bytes_sent, 2 * number);
+        EXPECT_EQ(theirs->stats().messages_received, number);
+        EXPECT_EQ(theirs->stats().bytes_received, 2 * number);
+    }
 }
 
 TEST_F(a_channel, shows_a_message_where_it_lies_until_it_is_consumed) {
@@ -224,6 +249,230 @@ TEST_F(a_channel, rings_only_for_who_sleeps) {
     EXPECT_FALSE(theirs->announce()) << "there is something";
 }
 
+TEST_F(a_channel, rings_for_what_was_prepared_and_for_what_was_tried) {
+    EXPECT_TRUE(theirs->announce());
+    (void)mine.prepare(8).value();
+    EXPECT_EQ(mine.stats().bells_rung, 0U) << "nothing is sent before the commit";
+    mine.commit(8);
+    EXPECT_EQ(mine.stats().bells_rung, 1U);
+    theirs->awake();
+    (void)take(*theirs);
+    EXPECT_TRUE(theirs->announce());
+    EXPECT_EQ(mine.try_send(bytes_of("a")), send_result::sent);
+    EXPECT_EQ(mine.stats().bells_rung, 2U);
+    theirs->awake();
+    (void)take(*theirs);
+    EXPECT_TRUE(theirs->announce());
+    EXPECT_EQ(mine.try_send(bytes_of(std::string(mine.max_size_bytes(), 'x'))), send_result::full)
+        << "an empty run goes first";
+    EXPECT_EQ(mine.stats().bells_rung, 3U);
+    theirs->awake();
+    EXPECT_TRUE(theirs->announce()) << "the look has made room";
+    EXPECT_EQ(mine.try_send(bytes_of(std::string(mine.max_size_bytes(), 'x'))), send_result::sent);
+    EXPECT_EQ(mine.stats().bells_rung, 4U);
+}
+
+// What is sent is there, but nobody may know of it: the next call that can says so, and rings.
+TEST_F(a_channel, tells_of_a_bell_that_was_refused_in_the_next_call_and_rings_once_more) {
+    const fault no_memory{fault_kind::system_call, 0, ENOMEM};
+    for (const bool sends : {false, true}) {
+        EXPECT_TRUE(theirs->announce());
+        failing_send.fail(ENOMEM);
+        mine.send(bytes_of("hello")).value();
+        EXPECT_EQ(mine.stats().bells_rung, 0U);
+        const std::string longest(mine.max_size_bytes(), 'x');
+        expect(sends ? mine.send(bytes_of(longest)).error() : mine.receive().error(), no_memory);
+        EXPECT_EQ(mine.stats().bells_rung, 1U);
+        theirs->awake();
+        EXPECT_EQ(take(*theirs), "hello");
+        expect(mine.receive(shm::deadline{}).error(), {fault_kind::timed_out, 1, 0});
+        mine = channel::create(of_capacity(256)).value();
+        theirs = channel::join(mine.invite().value()).value();
+    }
+}
+
+// The bell of an empty run was refused: a sender that waited for the room all the same could wait for ever.
+TEST_F(a_channel, does_not_wait_for_room_when_the_bell_that_makes_some_was_refused) {
+    mine.send(bytes_of("")).value();
+    (void)take(*theirs);
+    EXPECT_TRUE(theirs->announce());
+    failing_send.fail(ENOMEM);
+    const std::string longest(mine.max_size_bytes(), 'x');
+    const auto soon = shm::deadline::clock::now() + std::chrono::seconds{5};
+    expect(mine.send(bytes_of(longest), soon).error(), {fault_kind::system_call, 0, ENOMEM});
+    theirs->awake();
+    EXPECT_FALSE(theirs->try_receive().has_value());
+    mine.send(bytes_of(longest), shm::deadline{}).value();
+}
+
+/// What a hostile peer can write: all of it.
+struct a_hostile_channel : a_channel {
+    static constexpr std::size_t consumed_at = 64, slots_at = 192, invited_at = 128;
+    shm::segment table = shm::segment::attach(mine.memory().region()).value();
+
+    [[nodiscard]] shm::region block(text name) const {
+        for (const auto& of : table.blocks())
+            if (of.text() == name) return table.bytes_of(of);
+        std::abort();
+    }
+    void write(text name, std::size_t at, std::uint64_t word) const {
+        std::memcpy(block(name).data() + at, &word, sizeof word);
+    }
+    /// Both sides anew.
+    void make(std::size_t capacity) {
+        mine = channel::create(of_capacity(capacity)).value();
+        theirs = channel::join(mine.invite().value()).value();
+        table = shm::segment::attach(mine.memory().region()).value();
+    }
+};
+
+TEST_F(a_hostile_channel, ends_a_wait_with_nonsense_and_not_with_its_deadline) {
+    for (const std::uint64_t position : {33ULL, 1ULL << 32, 1ULL << 63, ~0ULL}) {
+        write("to side 0", 0, position);
+        EXPECT_EQ(mine.wait(shm::deadline{}).value(), shm::wakeup_result::ready) << "to be told";
+        expect(mine.receive(shm::deadline{}).error(), {fault_kind::corrupt, 0, 1});
+        EXPECT_FALSE(mine.announce()) << "there is something to be told";
+        EXPECT_TRUE(mine.corrupt());
+        mine.send(bytes_of("the other direction")).value();
+        EXPECT_EQ(take(*theirs), "the other direction");
+
+        write("to side 1", consumed_at, position);
+        while (mine.try_send(bytes_of("x")) == send_result::sent) continue;
+        expect(mine.send(bytes_of("x"), shm::deadline{}).error(), {fault_kind::corrupt, 0, 1});
+        expect(mine.prepare(8, shm::deadline{}).error(), {fault_kind::corrupt, 0, 1});
+        EXPECT_EQ(mine.try_send(bytes_of("x")), send_result::corrupt);
+        make(256);
+    }
+    for (const std::uint64_t length : {9ULL, 1ULL << 32, ~0ULL - 7, ~0ULL}) {
+        theirs->send(bytes_of("12345678")).value();
+        write("to side 0", slots_at, length);
+        expect(mine.receive(shm::deadline{}).error(), {fault_kind::corrupt, 0, 1});
+        make(256);
+    }
+}
+
+TEST_F(a_hostile_channel, wakes_who_sleeps_in_receive_to_tell_of_nonsense) {
+    std::thread reader{[&] {
+        const auto refused = theirs->receive(shm::deadline::clock::now() + std::chrono::seconds{20});
+        EXPECT_FALSE(refused.has_value());
+        if (!refused) expect(refused.error(), {fault_kind::corrupt, 0, 1});
+    }};
+    reinterpret_cast<std::atomic<std::uint64_t>*>(block("to side 1").data())->store(~0ULL);
+    EXPECT_EQ(real_send(mine.fd(), "x", 1, MSG_NOSIGNAL), 1);
+    reader.join();
+}
+
+TEST(channel, gives_who_joins_one_of_two_sides_whatever_is_written_there) {
+    for (const std::uint32_t number : {0U, 1U, 2U, 3U, 1U << 16, 1U << 31, ~0U - 1, ~0U}) {
+        auto mine = channel::create().value();
+        auto invited = mine.invite().value();
+        const auto table = shm::segment::attach(mine.memory().region()).value();
+        table.find<shm::channel_sleepers<>>("sleepers").value()->invited.word = number;
+        auto theirs = channel::join(std::move(invited));
+        EXPECT_EQ(theirs.has_value(), number % 2 == 1) << "the other side is taken";
+        if (theirs) {
+            mine.send(bytes_of("hello")).value();
+            EXPECT_EQ(take(*theirs), "hello");
+        } else {
+            EXPECT_EQ(theirs.error().what, fault_kind::busy) << theirs.error().sentence();
+        }
+    }
+}
+
+/// Whatever stands in the memory when somebody joins: refused, or harmless.
+TEST(channel, whose_memory_is_damaged_is_refused_or_harmless) {
+    EXPECT_TRUE(rc::check([](const std::vector<std::pair<std::uint16_t, std::uint32_t>>& damage) {
+        auto mine = channel::create(of_capacity(64)).value();
+        auto invited = mine.invite().value();
+        const shm::region bytes = mine.memory().region();
+        for (const auto& [at, word] : damage)
+            std::memcpy(bytes.data() + at % (bytes.size_bytes() - sizeof word + 1), &word, sizeof word);
+        auto theirs = channel::join(std::move(invited));
+        if (!theirs) {
+            RC_ASSERT(theirs.error().sentence().find(", found ") != std::string::npos);
+            return;
+        }
+        for (int i = 0; i < 5; ++i) {
+            (void)theirs->try_send(bytes_of("hello"));
+            if (const auto found = theirs->try_receive()) RC_ASSERT(found->size_bytes <= theirs->max_size_bytes());
+            theirs->consume();
+        }
+    }));
+}
+
+/// Whatever a peer writes at any time, anywhere: each call comes back by its deadline, shows and touches nothing but what is
+/// its own, and once it has met nonsense it stays with that.
+TEST_F(a_hostile_channel, stays_safe_whatever_is_written_anywhere) {
+    EXPECT_TRUE(rc::check([&] {
+        make(std::size_t{16} << *rc::gen::inRange(0, 5));
+        const shm::region in = block("to side 0"), out = block("to side 1"), all = mine.memory().region();
+        const auto slots = [](shm::region of) { return std::span{of.data(), of.size_bytes()}.subspan(slots_at); };
+        const auto lies_in = [&](shm::region of, std::span<const std::byte> bytes) {
+            return bytes.empty() || (bytes.data() >= slots(of).data() &&
+                                     bytes.data() + bytes.size() <= slots(of).data() + slots(of).size());
+        };
+        const auto near = [] { return rc::gen::inRange<std::uint64_t>(0, 40); };
+        for (int i = *rc::gen::inRange(0, 4); i > 0; --i) (void)theirs->try_send(bytes_of("12345678"));
+        for (int step = 0; step < 12; ++step) {
+            const auto word = *rc::gen::oneOf(near(), rc::gen::arbitrary<std::uint64_t>(),
+                                              rc::gen::map(near(), [](std::uint64_t some) { return ~some; }));
+            switch (*rc::gen::inRange(0, 6)) {
+                case 0: write("to side 0", *rc::gen::element<std::size_t>(0, 8, consumed_at), word); break;
+                case 1: write("to side 1", *rc::gen::element<std::size_t>(0, 8, consumed_at), word); break;
+                case 2:
+                    write("to side 0", slots_at + 8 * *rc::gen::inRange<std::size_t>(0, slots(in).size() / 8), word);
+                    break;
+                case 3: write("sleepers", *rc::gen::element<std::size_t>(0, 64, invited_at), word); break;
+                case 4: write("to side 0", 8 * *rc::gen::inRange<std::size_t>(0, slots_at / 8), word); break;
+                default:
+                    std::memcpy(all.data() + 8 * *rc::gen::inRange<std::size_t>(0, all.size_bytes() / 8), &word,
+                                sizeof word);
+            }
+            const std::vector<std::byte> before{all.data(), all.data() + all.size_bytes()};
+            const bool was_corrupt = mine.corrupt();
+            const auto soon = *rc::gen::arbitrary<bool>() ? shm::deadline{}
+                                                          : shm::deadline::clock::now() + std::chrono::microseconds{1};
+            const std::string what(*rc::gen::inRange<std::size_t>(0, 300), 'x');
+            switch (*rc::gen::inRange(0, 7)) {
+                case 0: (void)mine.send(bytes_of(what), soon); break;
+                case 1: (void)mine.try_send(bytes_of(what)); break;
+                case 2:
+                    if (const auto place = mine.prepare(what.size(), soon)) {
+                        RC_ASSERT(place->size() == what.size() && lies_in(out, *place));
+                        std::memcpy(place->data(), what.data(), what.size());
+                        mine.commit(what.size());
+                    }
+                    break;
+                case 3:
+                    if (const auto message = mine.receive(soon))
+                        RC_ASSERT(lies_in(in, message->bytes()));
+                    else
+                        RC_ASSERT(message.error().what == fault_kind::timed_out ||
+                                  message.error().what == fault_kind::corrupt);
+                    break;
+                case 4:
+                    if (const auto message = mine.try_receive()) RC_ASSERT(lies_in(in, message->bytes()));
+                    break;
+                case 5: mine.consume(); break;
+                default: (void)mine.announce(), mine.awake();
+            }
+            RC_ASSERT(mine.corrupt() || !was_corrupt);
+            // Ours to write: the slots, position and watermark of one direction, the position of the other, what says that
+            // either was nonsense, and the words of sleep.
+            const auto is_ours = [&](const std::byte* at) {
+                const auto within = [&](shm::region of, std::size_t from, std::size_t to) {
+                    return at >= of.data() + from && at < of.data() + to;
+                };
+                return within(out, 0, 12) || within(out, 156, 160) || within(out, slots_at, out.size_bytes()) ||
+                       within(in, consumed_at, consumed_at + 8) || within(in, 156, 160) ||
+                       within(block("sleepers"), 0, 4) || within(block("sleepers"), 64, 68);
+            };
+            for (std::size_t at = 0; at < before.size(); ++at)
+                RC_ASSERT(all.data()[at] == before[at] || is_ours(all.data() + at));
+        }
+    }));
+}
+
 TEST_F(a_channel, fits_into_a_loop_over_epoll) {
     const shm::unique_fd loop{epoll_create1(EPOLL_CLOEXEC)};
     epoll_event wanted{.events = EPOLLIN, .data = {.u64 = 1}}, found{};
@@ -246,7 +495,7 @@ TEST_F(a_channel, fits_into_a_loop_over_epoll) {
 }
 
 TEST(channel, carries_any_messages) {
-    rc::check([] {
+    EXPECT_TRUE(rc::check([] {
         const auto capacity = std::size_t{16} << *rc::gen::inRange(0, 5);
         auto mine = channel::create(of_capacity(capacity)).value();
         auto theirs = channel::join(mine.invite().value()).value();
@@ -284,7 +533,7 @@ TEST(channel, carries_any_messages) {
             }
         }
         RC_ASSERT(!mine.corrupt() && !theirs.corrupt());
-    });
+    }));
 }
 
 TEST(channel, wakes_a_sleeper_and_one_that_waits_for_room) {
@@ -363,8 +612,10 @@ TEST(channel_invitation, is_two_numbers_on_a_command_line) {
     const std::string said = invited.to_arg();
     EXPECT_EQ(said, std::to_string(invited.memory.get()) + "," + invited.bell.to_arg());
     EXPECT_NE(fcntl(invited.memory.get(), F_GETFD, 0L) & FD_CLOEXEC, 0);
+    EXPECT_NE(fcntl(invited.bell.as_raw_fd(), F_GETFD, 0L) & FD_CLOEXEC, 0);
     invited.keep_open().value();
     EXPECT_EQ(fcntl(invited.memory.get(), F_GETFD, 0L) & FD_CLOEXEC, 0);
+    EXPECT_EQ(fcntl(invited.bell.as_raw_fd(), F_GETFD, 0L) & FD_CLOEXEC, 0);
     (void)std::move(invited.bell).release().release_fd();
     (void)invited.memory.release_fd();
     auto theirs = channel::join(shm::channel_invitation::from_arg(said).value()).value();
@@ -388,7 +639,8 @@ TEST(channel_invitation, goes_to_any_process_over_a_socket) {
         auto mine = channel::create().value();
         auto invited = mine.invite().value();
         invited.send(here.get()).value();
-        EXPECT_FALSE(invited.memory) << "or the other process's end would not be told";
+        ASSERT_FALSE(invited.memory) << "or the other process's end would not be told";
+        ASSERT_LT(invited.bell.as_raw_fd(), 0) << "likewise";
         EXPECT_EQ(take(mine), "hello");
         EXPECT_EQ(mine.receive().error().what, fault_kind::peer_dead);
         EXPECT_TRUE(exited_with(ended(other), 0));
@@ -442,6 +694,43 @@ TEST(channel, refuses_what_is_no_channel) {
         const auto left = std::move(mine);
     }
     EXPECT_EQ(open_descriptors(), descriptors + 3) << "of the two regions, and the bell that was not handed on";
+}
+
+TEST(channel, has_at_most_the_capacity_that_its_positions_can_count) {
+    constexpr std::uint64_t most = std::uint64_t{1} << 34;
+    if constexpr (sizeof(std::size_t) > 4) {
+        for (const std::size_t above : {std::size_t{most} * 2, std::size_t{1} << 63}) {
+            const auto refused = channel::create(of_capacity(above));
+            ASSERT_FALSE(refused.has_value());
+            EXPECT_EQ(refused.error(), (fault{fault_kind::capacity, most, above})) << refused.error().sentence();
+        }
+        failing_memfd_create.fail(EMFILE);
+        const auto largest = channel::create(of_capacity(std::size_t{most}));
+        ASSERT_FALSE(largest.has_value());
+        EXPECT_NE(largest.error().what, fault_kind::capacity) << largest.error().sentence();
+        failing_memfd_create.fail(0, 0);
+    }
+    const auto least = channel::create(of_capacity(8));
+    ASSERT_FALSE(least.has_value());
+    EXPECT_EQ(least.error(), (fault{fault_kind::capacity, most, 8})) << least.error().sentence();
+}
+
+TEST(channel, that_is_assigned_to_ends_with_all_that_it_had) {
+    const auto descriptors = open_descriptors();
+    const auto mappings = mappings_of("shm");
+    {
+        auto mine = channel::create().value();
+        std::optional theirs{channel::join(mine.invite().value()).value()};
+        EXPECT_EQ(mappings_of("shm"), mappings + 2);
+        mine = channel::create().value();
+        EXPECT_TRUE(theirs->is_peer_dead());
+        EXPECT_EQ(mappings_of("shm"), mappings + 2);
+        theirs = channel::join(mine.invite().value()).value();
+        EXPECT_EQ(mappings_of("shm"), mappings + 2);
+        EXPECT_EQ(open_descriptors(), descriptors + 4) << "memory and bell of each side";
+    }
+    EXPECT_EQ(open_descriptors(), descriptors);
+    EXPECT_EQ(mappings_of("shm"), mappings);
 }
 
 TEST(channel, reports_a_failing_system_call_and_leaves_nothing) {

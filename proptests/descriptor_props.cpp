@@ -22,6 +22,7 @@
 #include <shm/spsc_ring.hpp>
 
 #include "failing_call.hpp"
+#include "nothing_left.hpp"
 #include "process_state.hpp"
 
 namespace {
@@ -58,6 +59,8 @@ ssize_t wrapped_sendmsg(int fd, const msghdr* message, int flags) {
 }
 
 namespace {
+
+const bool all_is_given_up = nothing_left::by_any_test();
 
 using shm::fault;
 using shm::fault_kind;
@@ -204,6 +207,31 @@ TEST_P(descriptors_over_a_socket, arrive_in_their_order_close_on_exec) {
     }
 }
 
+// A peer can make the kernel add who it is: that is three numbers, which would pass for descriptors.
+TEST_P(descriptors_over_a_socket, are_told_from_the_credentials_that_come_with_them) {
+    const int on = 1;
+    ASSERT_EQ(setsockopt(there_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+    for (const std::size_t count : {std::size_t{1}, std::size_t{3}, shm::max_descriptors}) {
+        const auto before = open_descriptors();
+        ASSERT_TRUE(shm::send_descriptors(here_.get(), copies(count)));
+        std::vector<shm::unique_fd> received(count);
+        const auto outcome = shm::receive_descriptors(there_.get(), received);
+        ASSERT_TRUE(outcome.has_value()) << outcome.error().sentence();
+        struct stat expected{}, found{};
+        fstat(here_.get(), &expected);
+        for (const auto& fd : received) {
+            ASSERT_EQ(fstat(fd.get(), &found), 0);
+            EXPECT_EQ(found.st_ino, expected.st_ino);
+        }
+        received.clear();
+        EXPECT_EQ(open_descriptors(), before);
+    }
+    ASSERT_EQ(send(here_.get(), "x", 1, 0), 1);
+    std::array<shm::unique_fd, 3> received;
+    EXPECT_EQ(shm::receive_descriptors(there_.get(), received).error(), (fault{fault_kind::descriptors, 3, 0}))
+        << "credentials alone";
+}
+
 TEST_P(descriptors_over_a_socket, of_another_number_are_closed_and_refused) {
     const auto before = open_descriptors();
     for (const auto& [sent, wanted] : {std::pair{1, 2}, {2, 1}, {3, 253}, {253, 3}}) {
@@ -279,7 +307,7 @@ TEST_P(descriptors_over_a_socket, come_through_interrupted_calls_and_failing_one
     const auto before = open_descriptors();
     std::array<shm::unique_fd, 1> received;
     failing_sendmsg.fail(EINTR, 3);
-    EXPECT_TRUE(shm::send_descriptors(here_.get(), copies(1)));
+    ASSERT_TRUE(shm::send_descriptors(here_.get(), copies(1)));
     failing_recvmsg.fail(EINTR, 3);
     EXPECT_TRUE(shm::receive_descriptors(there_.get(), received));
     EXPECT_TRUE(failing_sendmsg.all_failed() && failing_recvmsg.all_failed());

@@ -135,6 +135,13 @@ TEST(fault, any_values_make_one_sentence) {
     }));
 }
 
+// A newer version's, or nonsense: a sentence all the same.
+TEST(fault, of_a_kind_that_nobody_knows_has_a_sentence) {
+    for (const unsigned kind : {last_kind + 1, 255U})
+        EXPECT_EQ((fault{static_cast<fault_kind>(kind), 1, 2}.sentence()),
+                  "fault of unknown kind: expected 1, found 2");
+}
+
 TEST(fault_death_test, die_prints_the_sentence_and_aborts) {
     EXPECT_EXIT((fault{fault_kind::element_size, 64, 48}.die()), testing::KilledBySignal(SIGABRT),
                 "^element size: expected 64 bytes, found 48\n$");

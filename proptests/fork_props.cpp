@@ -20,10 +20,13 @@
 #include <shm/treiber_slab.hpp>
 #include <shm/var_slot_pool.hpp>
 
+#include "nothing_left.hpp"
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
 
 namespace {
+
+const bool all_is_given_up = nothing_left::by_any_test();
 
 using shm::fault;
 using shm::fault_kind;

@@ -28,6 +28,7 @@
 #include <shm/spsc_ring.hpp>
 
 #include "failing_call.hpp"
+#include "nothing_left.hpp"
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
 
@@ -86,6 +87,8 @@ int wrapped_fstatfs(int fd, struct statfs* found) asm("__wrap_fstatfs");
 int wrapped_fstatfs(int fd, struct statfs* found) { return failing_fstatfs.fails() ? -1 : real_fstatfs(fd, found); }
 
 namespace {
+
+const bool all_is_given_up = nothing_left::by_any_test();
 
 using shm::access;
 using shm::fault;
@@ -163,9 +166,16 @@ TEST(memfd_region, a_move_hands_the_same_bytes_on) {
     std::byte* const bytes = first.region().data();
     auto second = memfd_region::create(page).value();
     const auto descriptors = open_descriptors();
+    const auto mappings = shared_mappings();
     second = std::move(first);
     EXPECT_EQ(second.region().data(), bytes);
     EXPECT_EQ(open_descriptors(), descriptors - 1);
+    EXPECT_EQ(shared_mappings(), mappings - 1) << "of what was assigned to";
+    auto& itself = second;
+    second = std::move(itself);
+    EXPECT_EQ(second.region().data(), bytes);
+    EXPECT_EQ(shared_mappings(), mappings - 1);
+    bytes[0] = std::byte{1};
 }
 
 TEST(memfd_region, no_bytes_and_too_many_are_refused) {

@@ -36,11 +36,13 @@
 #include "failing_call.hpp"
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
+#include "terminal.hpp"
 
 namespace {
 
 failing_call failing_getrlimit, failing_open, failing_fchmod, failing_fchown, failing_posix_fallocate, failing_mmap,
     failing_madvise, failing_mremap, failing_fstat, failing_lstat, failing_linkat, failing_unlink;
+std::function<void(int fd)> before_fchown;
 
 }  // namespace
 
@@ -56,6 +58,7 @@ int wrapped_fchmod(int fd, mode_t mode) { return failing_fchmod.fails() ? -1 : r
 int real_fchown(int fd, uid_t user, gid_t group) asm("__real_fchown");
 int wrapped_fchown(int fd, uid_t user, gid_t group) asm("__wrap_fchown");
 int wrapped_fchown(int fd, uid_t user, gid_t group) {
+    if (before_fchown) before_fchown(fd);
     return failing_fchown.fails() ? -1 : real_fchown(fd, user, group);
 }
 int real_getrlimit(int resource, rlimit* limit) asm("__real_getrlimit");
@@ -428,6 +431,14 @@ TEST(mmap_region, attach_refuses_what_is_no_regular_file) {
     EXPECT_EQ(open_descriptors(), before);
 }
 
+TEST(mmap_region, attach_takes_no_terminal_for_its_own) {
+    EXPECT_TRUE(
+        makes_a_terminal_its_own([](const std::string& path) { (void)open(path.c_str(), O_RDWR | O_CLOEXEC); }));
+    for (const auto allowed : {access::read_write, access::read_only})
+        EXPECT_FALSE(
+            makes_a_terminal_its_own([&](const std::string& path) { (void)mmap_region::attach(path, allowed); }));
+}
+
 TEST(mmap_region, attach_refuses_a_foreign_owner) {
     const temporary_directory directory;
     std::string path = "/etc/passwd";
@@ -464,6 +475,27 @@ TEST(mmap_region, a_group_may_have_the_file_whatever_the_umask) {
     EXPECT_EQ(mmap_region::create(directory / "not a member", page, {.group = 0}).error(),
               (fault{fault_kind::access_denied, 0, EPERM}));
     EXPECT_FALSE(std::filesystem::exists(directory / "not a member"));
+}
+
+/// The group that a file has at first, of the process or the folder, is never let in.
+TEST(mmap_region, a_group_is_let_in_only_when_it_is_the_right_one) {
+    const temporary_directory directory;
+    for (const bool with_names : {false, true}) {
+        std::vector<mode_t> modes;
+        before_fchown = [&](int fd) {
+            struct stat found{};
+            EXPECT_EQ(fstat(fd, &found), 0);
+            modes.push_back(found.st_mode & 07777U);
+        };
+        if (with_names) failing_open.fail(EOPNOTSUPP);
+        const mode_t before = umask(0);
+        const auto made =
+            mmap_region::create(directory / (with_names ? "named" : "unnamed"), page, {.group = getegid()});
+        umask(before);
+        before_fchown = nullptr;
+        EXPECT_TRUE(made) << made.error().sentence();
+        EXPECT_EQ(modes, std::vector<mode_t>{0600}) << "before the group is changed";
+    }
 }
 
 TEST(mmap_region, with_a_group_the_owner_may_be_anybody) {

@@ -33,6 +33,7 @@
 #include <shm/spsc_ring.hpp>
 
 #include "failing_call.hpp"
+#include "nothing_left.hpp"
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
 
@@ -80,6 +81,8 @@ long wrapped_syscall(long number, long a, long b, long c, long d, long e, long f
 }
 
 namespace {
+
+const bool all_is_given_up = nothing_left::by_any_test();
 
 using namespace std::chrono_literals;
 using shm::deadline;
@@ -190,6 +193,26 @@ TEST(this_process, the_incarnation_is_the_low_half_of_field_22) {
     const auto me = shm::this_process();
     opened_instead = nullptr;
     EXPECT_EQ(me.value(), (peer_id{static_cast<std::uint32_t>(getpid()), 42}));  // 19 * 2^32 + 42
+}
+
+TEST(this_process, of_which_proc_tells_no_start_time_is_refused) {
+    const temporary_directory directory;
+    const std::string path = directory / "stat";
+    const auto before = open_descriptors();
+    for (const char* text :
+         {"", "7", "7 (name", "7 (name)", "7 (name) S", "7 (name) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17",
+          "7 (name) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21",
+          "7 (name) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 ",
+          "7 (name) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 x 23",
+          "7 (name) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 18446744073709551616 23"}) {
+        std::ofstream{path} << text;
+        opened_instead = path.c_str();
+        const auto me = shm::this_process();
+        opened_instead = nullptr;
+        ASSERT_FALSE(me.has_value()) << text;
+        EXPECT_EQ(me.error(), system_call(EBADMSG)) << text;
+    }
+    EXPECT_EQ(open_descriptors(), before);
 }
 
 TEST(this_process, a_forked_child_is_another_peer) {
@@ -361,6 +384,18 @@ TEST(process_watch, a_process_that_ends_while_the_watch_is_opened_is_gone) {
     failing_syscall.fail(ESRCH, 1, 1);
     EXPECT_EQ(process_watch::open(child.said()).error(), gone(child.said(), {}));
     EXPECT_TRUE(failing_syscall.all_failed());
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+// Which of them it is depends on the kernel, and on when in its end the process is asked for.
+TEST(process_watch, that_the_kernel_knows_no_such_process_is_gone_in_all_its_words) {
+    const waiting_child child;
+    const auto before = open_descriptors();
+    for (const int error : {ESRCH, EINVAL, ENOENT}) {
+        failing_syscall.fail(error);
+        EXPECT_EQ(process_watch::open(child.said()).error(), gone(child.said(), {})) << error;
+        EXPECT_TRUE(failing_syscall.all_failed());
+    }
     EXPECT_EQ(open_descriptors(), before);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 
 #include "../models/staged_death.hpp"
 #include "guarded_bytes.hpp"
+#include "nothing_left.hpp"
 #include "process_state.hpp"
 
 /// A primitive of somebody's own, of one size: it needs no trait to be held.
@@ -75,7 +77,31 @@ struct shm::segment_kind<counter> {
     }
 };
 
+/// Bytes that want any alignment.
+struct aligned_bytes {
+    std::byte* first;
+};
+template <>
+struct shm::segment_kind<aligned_bytes> {
+    struct shape {
+        std::uint32_t alignment;
+        std::size_t size_bytes;
+    };
+    using handle = aligned_bytes;
+    static constexpr std::uint64_t kind = 78;
+    static constexpr bool needs_shape = true;
+    static result<segment_block> describe(const shape& of) noexcept {
+        return segment_block{.kind = kind, .size_bytes = of.size_bytes, .element_alignment = of.alignment};
+    }
+    static result<void> create(region, const shape&) noexcept { return {}; }
+    static result<aligned_bytes> attach(region bytes, const segment_block&) noexcept {
+        return aligned_bytes{bytes.data()};
+    }
+};
+
 namespace {
+
+const bool all_is_given_up = nothing_left::by_any_test();
 
 using shm::fault;
 using shm::fault_kind;
@@ -87,7 +113,7 @@ using ring = shm::spsc_ring<std::uint64_t>;
 using kernel_of_tests = shm::death_witness<struct shm::scenario>;
 
 constexpr std::size_t header_bytes = 64, line_bytes = 128, place_bytes = 64;
-constexpr std::size_t name_at = 0, offset_at = 56, size_at = 64, count_at = 72;
+constexpr std::size_t name_at = 0, kind_at = 48, offset_at = 56, size_at = 64, count_at = 72, element_size_at = 80;
 
 struct limits {
     std::uint32_t jobs_per_second;
@@ -223,6 +249,87 @@ TEST(a_segment, of_any_plan_holds_what_was_planned) {
     }));
 }
 
+/// Any alignments up to a page's, in any order: the largest of them is what the region must have, and each block has its own.
+TEST(a_segment, of_any_alignments_is_where_it_has_them_or_refused) {
+    constexpr std::size_t page = 4096;
+    EXPECT_TRUE(rc::check([] {
+        const auto wanted = *rc::gen::nonEmpty(rc::gen::container<std::vector<std::pair<int, std::uint16_t>>>(
+            rc::gen::pair(rc::gen::inRange(0, 13), rc::gen::inRange<std::uint16_t>(1, 300))));
+        RC_PRE(wanted.size() <= 20);
+        segment_builder plan;
+        plan.peers(1).pid_namespace(0);
+        std::size_t largest = 64;
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            const auto alignment = 1U << wanted[i].first;
+            largest = std::max<std::size_t>(largest, alignment);
+            plan.add<aligned_bytes>("block " + std::to_string(i), {alignment, wanted[i].second});
+        }
+        const std::size_t needed = plan.required_size();
+        const auto past = 64 * *rc::gen::oneOf(rc::gen::inRange<std::size_t>(0, page / 64),
+                                               rc::gen::element<std::size_t>(0, 2, 4, 8, 16, 32));
+        std::vector<std::byte> memory(2 * page + needed + 64);
+        const auto from_page = reinterpret_cast<std::uintptr_t>(memory.data()) % page;
+        const shm::region bytes{memory.data() + (page - from_page) + past, needed};
+        const auto made = plan.create(bytes);
+        if (past % largest != 0) {
+            RC_ASSERT(made.error() == (fault{fault_kind::misaligned, largest, past % largest}));
+            return;
+        }
+        const segment found = segment::attach(bytes).value();
+        std::uintptr_t end = reinterpret_cast<std::uintptr_t>(bytes.data());
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            const auto first = found.find<aligned_bytes>("block " + std::to_string(i)).value().first;
+            const auto at = reinterpret_cast<std::uintptr_t>(first), alignment = std::uintptr_t{1} << wanted[i].first;
+            RC_ASSERT(at % 64 == 0U && at % alignment == 0U && at >= end);
+            RC_ASSERT(i == 0 || at - end < std::max<std::uintptr_t>(64, alignment));
+            end = at + wanted[i].second;
+        }
+        RC_ASSERT(end == reinterpret_cast<std::uintptr_t>(bytes.data()) + needed);
+    }));
+}
+
+/// The same of the primitives that have slots of any alignment.
+TEST(a_segment, has_slots_of_any_alignment_where_they_belong) {
+    constexpr std::size_t page = 4096;
+    for (std::uint32_t alignment = 64; alignment <= page; alignment *= 2) {
+        SCOPED_TRACE(alignment);
+        const shm::pool_class classes[] = {{.slot_count = 2, .slot_size = 1}, {.slot_count = 1, .slot_size = 5000}};
+        // The alignment of neither the first nor the last block is the largest.
+        const auto plan =
+            segment_builder{}
+                .peers(1)
+                .pid_namespace(0)
+                .add<std::byte[]>("first", 1)
+                .add<shm::treiber_slab<>>("slots", {.slot_count = 3, .slot_size = 1, .slot_alignment = alignment})
+                .add<std::byte[]>("between", 1)
+                .add<shm::var_slot_pool<>>("pool", {.classes = classes, .slot_alignment = alignment})
+                .add<std::byte[]>("last", 1);
+        const guarded_bytes bytes{plan.required_size() + 2 * page};
+        const std::size_t to_page = page - reinterpret_cast<std::uintptr_t>(bytes.data()) % page;
+        for (std::size_t past = 64; past < alignment; past *= 2)
+            EXPECT_EQ(plan.create({bytes.data() + to_page + past, plan.required_size()}).error(),
+                      (fault{fault_kind::misaligned, alignment, past}));
+        const shm::region where{bytes.data() + to_page, plan.required_size()};
+        ASSERT_TRUE(plan.create(where).has_value());
+        const segment found = segment::attach(where).value();
+        const auto slab = found.find<shm::treiber_slab<>>("slots").value();
+        const auto pool = found.find<shm::var_slot_pool<>>("pool").value();
+        const auto of_slab = slab.join({1, 1}).value().try_alloc();
+        const auto of_pool = pool.join({1, 1}).value().try_alloc(100);
+        ASSERT_TRUE(of_slab && of_pool);
+        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(slab.data(*of_slab).data()) % alignment, 0U);
+        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(pool.data(*of_pool).data()) % alignment, 0U);
+        if (alignment == 64) continue;
+        // A mapping is aligned to a page, but somebody may attach to a copy that is not.
+        const shm::region copy{bytes.data() + to_page + 64, plan.required_size()};
+        std::memmove(copy.data(), where.data(), where.size_bytes());
+        const segment elsewhere = segment::attach(copy).value();
+        EXPECT_EQ(elsewhere.find<shm::treiber_slab<>>("slots").error(), (fault{fault_kind::misaligned, alignment, 64}));
+        EXPECT_EQ(elsewhere.find<shm::var_slot_pool<>>("pool").error(), (fault{fault_kind::misaligned, alignment, 64}));
+        EXPECT_TRUE(elsewhere.find<std::byte[]>("last").has_value());
+    }
+}
+
 TEST(a_plan, refuses_what_cannot_be_and_says_so) {
     const guarded_bytes bytes{4096};
     const auto refusal = [&](const segment_builder& plan) { return plan.create(bytes.region()).error(); };
@@ -261,6 +368,15 @@ TEST(a_plan, whose_sizes_overflow_is_refused) {
     EXPECT_EQ(two.create(bytes.region()).error().what, fault_kind::out_of_range);
     const auto all = segment_builder{}.add<std::byte[]>("all", most);
     EXPECT_EQ(all.create(bytes.region()).error().what, fault_kind::out_of_range);
+}
+
+TEST(a_plan, of_a_primitive_larger_than_any_region_is_refused) {
+    const shm::slab_shape larger{.slot_count = 1000, .slot_size = std::numeric_limits<std::size_t>::max() / 4};
+    const auto refused = shm::segment_kind<shm::treiber_slab<>>::describe(larger);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().what, fault_kind::out_of_range) << refused.error().sentence();
+    EXPECT_EQ(segment_builder{}.add<shm::treiber_slab<>>("slots", larger).required_size(),
+              std::numeric_limits<std::size_t>::max());
 }
 
 TEST(a_plan, is_made_where_it_fits) {
@@ -336,6 +452,115 @@ TEST(a_segment, refuses_a_table_that_lies) {
     EXPECT_EQ(with(1, size_at, size), (fault{fault_kind::out_of_range, size - second, size}));
     EXPECT_EQ(with(1, size_at, ~0ULL), (fault{fault_kind::out_of_range, size - second, ~0ULL}));
     EXPECT_EQ(with(0, size_at, size - first).what, fault_kind::overlap);
+}
+
+/// What lies behind a segment in a longer region is none of its: it stays as it is, and no line of the table can name it.
+TEST(a_segment, ends_before_the_region_does) {
+    constexpr std::size_t more = 4096;
+    const std::size_t needed = plan_of_two().required_size();
+    const std::size_t behind = (needed + 63) / 64 * 64;
+    const auto line = [](std::size_t number, std::size_t at) { return header_bytes + number * line_bytes + at; };
+    EXPECT_TRUE(rc::check([&](std::uint64_t offset, std::uint64_t size) {
+        const guarded_bytes bytes{behind + more};
+        std::memset(bytes.data() + needed, 0x77, bytes.size_bytes() - needed);
+        const segment made = plan_of_two().create(bytes.region()).value();
+        RC_ASSERT(segment::attach({bytes.data(), needed}).has_value());
+        const std::uint64_t second = made.blocks()[1].offset;
+        const auto set = [&](std::size_t at, std::uint64_t value) {
+            std::memcpy(bytes.data() + at, &value, sizeof value);
+        };
+        const auto refusal = [&] { return segment::attach(bytes.region()).error(); };
+        const std::uint64_t beyond = behind + offset % (more / 64) * 64;
+        set(line(1, offset_at), beyond);
+        RC_ASSERT(refusal() == (fault{fault_kind::out_of_range, needed, beyond}));
+        set(line(1, offset_at), second);
+        const std::uint64_t longer = needed - second + 1 + size % more;
+        set(line(1, size_at), longer);
+        RC_ASSERT(refusal() == (fault{fault_kind::out_of_range, needed - second, longer}));
+        set(line(1, size_at), needed - second);
+
+        const segment found = segment::attach(bytes.region()).value();
+        auto joined = found.join({1, 1}).value();
+        auto [producer, consumer] = found.find<ring>("jobs").value().split({1, 1}).value();
+        while (producer.try_push(~0ULL) == shm::push_result::pushed) continue;
+        for (const segment_block& block : found.blocks()) {
+            const shm::region of = found.bytes_of(block);
+            RC_ASSERT(of.data() + of.size_bytes() <= bytes.data() + needed);
+        }
+        const auto still = [](std::byte of) { return of == std::byte{0x77}; };
+        RC_ASSERT(std::all_of(bytes.data() + needed, bytes.data() + bytes.size_bytes(), still));
+    }));
+}
+
+/// Of a number of 64 bits all are looked at: one that would be right but for its upper half is wrong.
+TEST(a_segment, has_no_number_that_is_right_in_its_lower_half_alone) {
+    constexpr std::uint64_t upper = std::uint64_t{1} << 32;
+    const made_of_two whole;
+    const std::uint64_t size = whole.bytes.size_bytes();
+    const segment_block first = whole.made.blocks()[0], second = whole.made.blocks()[1];
+    const auto with = [](std::size_t at, std::uint64_t value) {
+        made_of_two damaged;
+        damaged.set(at, value);
+        return damaged.refusal();
+    };
+    const auto in_line = [&](std::size_t line, std::size_t at, std::uint64_t value) {
+        return with(header_bytes + line * line_bytes + at, value);
+    };
+    for (std::uint64_t bit = upper; bit != 0; bit <<= 1) {
+        EXPECT_EQ(with(0, segment::header::magic_value ^ bit).what, fault_kind::magic);
+        EXPECT_EQ(with(16, segment::layout_hash() ^ bit).what, fault_kind::layout_hash);
+        EXPECT_EQ(with(24, size + bit), (fault{fault_kind::too_small, size + bit, size}));
+        EXPECT_EQ(in_line(0, offset_at, first.offset + bit).what, fault_kind::out_of_range);
+        EXPECT_EQ(in_line(1, offset_at, second.offset + bit),
+                  (fault{fault_kind::out_of_range, size, second.offset + bit}));
+        EXPECT_EQ(in_line(0, size_at, first.size_bytes + bit).what, fault_kind::out_of_range);
+        EXPECT_EQ(in_line(1, size_at, second.size_bytes + bit),
+                  (fault{fault_kind::out_of_range, size - second.offset, second.size_bytes + bit}));
+        made_of_two counted;
+        counted.set(1, count_at, 1 + bit);
+        EXPECT_EQ(segment::attach(counted.bytes.region()).value().find<limits>("limits").error(),
+                  (fault{fault_kind::count, 1, 1 + bit}));
+        made_of_two sized;
+        sized.set(1, element_size_at, sizeof(limits) + bit);
+        EXPECT_EQ(segment::attach(sized.bytes.region()).value().find<limits>("limits").error(),
+                  (fault{fault_kind::element_size, sizeof(limits), sizeof(limits) + bit}));
+        made_of_two another;
+        another.set(1, kind_at, second.kind ^ bit);
+        EXPECT_EQ(segment::attach(another.bytes.region()).value().find<limits>("limits").error(),
+                  (fault{fault_kind::block_kind, second.kind, second.kind ^ bit}));
+        made_of_two elsewhere;
+        elsewhere.set(40, shm::this_pid_namespace().value() ^ bit);
+        EXPECT_EQ(segment::attach(elsewhere.bytes.region()).value().join({1, 1}).error().what,
+                  fault_kind::pid_namespace);
+    }
+}
+
+/// A block of more than 4 GiB, and another behind it. Only what is touched is ever there.
+TEST(a_segment, may_be_larger_than_32_bits_count) {
+    if constexpr (sizeof(std::size_t) > 4) {
+        constexpr std::size_t large = (std::size_t{1} << 32) + 100;
+        const auto plan =
+            segment_builder{}.peers(1).pid_namespace(0).add<std::byte[]>("large", large).add<ring>("jobs", 8);
+        const std::size_t needed = plan.required_size();
+        EXPECT_GT(needed, large);
+        const shm::unique_mapping mapped{
+            mmap(nullptr, needed, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), needed};
+        ASSERT_NE(mapped.data(), MAP_FAILED);
+        const shm::region bytes{mapped.data(), needed};
+        ASSERT_TRUE(plan.create(bytes).has_value());
+        EXPECT_EQ(segment::attach({mapped.data(), needed - 1}).error(),
+                  (fault{fault_kind::too_small, needed, needed - 1}));
+        const segment found = segment::attach(bytes).value();
+        const auto values = found.find<std::byte[]>("large").value();
+        EXPECT_EQ(values.size(), large);
+        values.back() = std::byte{7};
+        auto [producer, consumer] = found.find<ring>("jobs").value().split({1, 1}).value();
+        EXPECT_EQ(producer.try_push(42), shm::push_result::pushed);
+        EXPECT_EQ(consumer.try_pop(), 42U);
+        EXPECT_EQ(values.back(), std::byte{7});
+        for (const segment_block& block : found.blocks())
+            EXPECT_EQ(found.bytes_of(block).data(), bytes.data() + block.offset) << block.text();
+    }
 }
 
 TEST(a_segment, finds_only_what_is_there) {

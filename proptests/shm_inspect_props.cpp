@@ -4,19 +4,25 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <shm/bip_buffer.hpp>
@@ -31,8 +37,28 @@
 #include "../tools/shm_inspect/print.hpp"
 #include "../tools/shm_inspect/report.hpp"
 #include "../tools/shm_inspect/snapshot.hpp"
+#include "../tools/shm_inspect/target.hpp"
+#include "failing_call.hpp"
 #include "process_state.hpp"
 #include "temporary_directory.hpp"
+#include "terminal.hpp"
+
+namespace {
+
+failing_call failing_pread;
+std::function<void(off_t at)> before_pread;
+std::size_t most_of_a_pread = ~std::size_t{0};
+
+}  // namespace
+
+// The linker sends each call of pread to __wrap_pread, and knows that of the C library as __real_pread.
+ssize_t real_pread(int fd, void* into, std::size_t size, off_t at) asm("__real_pread");
+ssize_t wrapped_pread(int fd, void* into, std::size_t size, off_t at) asm("__wrap_pread");
+ssize_t wrapped_pread(int fd, void* into, std::size_t size, off_t at) {
+    if (failing_pread.fails()) return -1;
+    if (before_pread) before_pread(at);
+    return real_pread(fd, into, std::min(size, most_of_a_pread), at);
+}
 
 namespace {
 
@@ -112,6 +138,7 @@ struct segment_file {
     std::string path = folder / "segment";
     shm::mmap_region bytes = shm::mmap_region::create(path, plan().required_size()).value();
     shm::segment made = plan().create(bytes.region()).value();
+    shm::unique_fd to_read{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
 };
 
 TEST(shm_inspect, shows_the_segment_of_a_process_that_was_killed) {
@@ -314,6 +341,193 @@ TEST(shm_inspect, shows_positions_that_have_passed_the_end_of_their_type) {
     const std::string text = inspected({file.path}).output;
     EXPECT_TRUE(says(text, "2 of 4 used, of 2 bytes each")) << text;
     EXPECT_FALSE(says(text, "FAULT")) << text;
+}
+
+/// The segment's first ring, whose positions move whenever they are looked at.
+struct moving_positions {
+    segment_file file;
+    off_t offset = static_cast<off_t>(file.made.blocks()[0].offset);
+    std::uint64_t& published = word(0);
+    std::uint64_t& consumed = word(64);
+    unsigned looks = 0;  // at what is consumed, which comes first
+
+    std::uint64_t& word(std::size_t at) { return **file.made.bytes_of(file.made.blocks()[0]).get<std::uint64_t>(at); }
+    template <class Move>
+    inspect::block look(Move move) {
+        before_pread = [&](off_t at) {
+            if (at == offset + 64) move(++looks);
+        };
+        const auto found = inspect::look_at(file.to_read.get());
+        before_pread = nullptr;
+        return found.value().blocks[0];
+    }
+};
+std::uint32_t depth_of(const inspect::block& of) { return std::get<inspect::stream>(of.holds).depth; }
+
+TEST(shm_inspect, positions_that_move_between_two_looks_are_no_nonsense) {
+    using faults = std::vector<std::string>;
+    {
+        moving_positions producer;
+        producer.published = 1000;
+        const auto seen = producer.look([&](unsigned) { ++producer.published; });
+        EXPECT_EQ(seen.faults, faults{});
+        EXPECT_EQ(depth_of(seen), 8U) << "the most that it can be";
+        EXPECT_EQ(producer.looks, 2U);
+    }
+    {
+        moving_positions consumer;
+        consumer.published = 1000;
+        const auto seen = consumer.look([&](unsigned) { ++consumer.consumed; });
+        EXPECT_EQ(seen.faults, faults{});
+        EXPECT_EQ(depth_of(seen), 8U);
+    }
+    {
+        moving_positions both;
+        both.published = 1000;
+        const auto seen = both.look([&](unsigned look) { both.consumed = look == 2 ? 995 : 0; });
+        EXPECT_EQ(seen.faults, faults{}) << "in order at the second look";
+        EXPECT_EQ(depth_of(seen), 5U);
+    }
+    {
+        moving_positions late;
+        late.published = 7;
+        const auto seen = late.look([&](unsigned) { ++late.published; });
+        EXPECT_EQ(seen.faults, faults{});
+        EXPECT_EQ(depth_of(seen), 8U);
+        EXPECT_EQ(late.looks, 1U) << "what is in order is looked at once";
+    }
+    moving_positions neither;
+    neither.published = 1000;
+    EXPECT_EQ(neither.look([](unsigned) {}).faults, faults{"positions: expected at most 8 apart, found 1000"});
+    neither.published = 9;
+    EXPECT_EQ(neither.look([](unsigned) {}).faults, faults{"positions: expected at most 8 apart, found 9"});
+    neither.published = 8;
+    EXPECT_EQ(neither.look([](unsigned) {}).faults, faults{});
+    neither.consumed = 9;
+    EXPECT_EQ(neither.look([](unsigned) {}).faults,
+              faults{"positions: expected at most 8 apart, found 18446744073709551615"});
+}
+
+TEST(shm_inspect, a_program_may_have_any_name) {
+    std::array<char, 16> before{};
+    ASSERT_EQ(prctl(PR_GET_NAME, before.data()), 0);
+    const auto self = shm::this_process().value();
+    for (const std::string name : {"a) R (b", ")", "(", "))((", ") Z 1 1 1", "x y", "ends (so)", "", "1 2 3 4 5 6 7"}) {
+        ASSERT_EQ(prctl(PR_SET_NAME, name.c_str()), 0);
+        const auto found = inspect::look_for(self, shm::this_pid_namespace().value());
+        EXPECT_EQ(found.is, inspect::life::alive) << name << ": " << found.because;
+        EXPECT_EQ(found.program, name);
+    }
+    ASSERT_EQ(prctl(PR_SET_NAME, "\x1b[2J\n"), 0);
+    EXPECT_EQ(inspect::look_for(self, shm::this_pid_namespace().value()).program, "\\x1b[2J\\x0a");
+    ASSERT_EQ(prctl(PR_SET_NAME, before.data()), 0);
+}
+
+TEST(shm_inspect, a_slab_begins_within_its_pool) {
+    const segment_file file;
+    const shm::segment_block pool = file.made.blocks()[4];
+    const shm::region bytes = file.made.bytes_of(pool);
+    ASSERT_EQ(pool.size_bytes % 64, 0U);
+    const auto faults_at = [&](std::uint64_t offset) {
+        **bytes.get<std::uint64_t>(128) = offset | 1;
+        const auto found = inspect::look_at(file.to_read.get());
+        return found.value().blocks[4].faults;
+    };
+    const std::string within = std::to_string(pool.size_bytes - 1);
+    for (const std::uint64_t beyond :
+         {pool.size_bytes, pool.size_bytes + 64, std::uint64_t{1} << 62, ~std::uint64_t{63}})
+        EXPECT_EQ(faults_at(beyond), std::vector<std::string>{"place of a slab: expected at most " + within +
+                                                              " bytes, found " + std::to_string(beyond)});
+    ASSERT_EQ(faults_at(pool.size_bytes - 64).size(), 1U);
+    EXPECT_FALSE(says(faults_at(pool.size_bytes - 64)[0], "place of a slab"));
+}
+
+TEST(shm_inspect, reads_on_after_a_signal_and_after_a_part) {
+    const segment_file file;
+    const user at_work{file.bytes.region(), shm::this_process().value()};
+    const auto shown = [&] { return inspect::as_json("it", inspect::look_at(file.to_read.get()).value(), {}); };
+    const std::string undisturbed = shown();
+    for (int spared = 0; spared < 8; ++spared) {
+        failing_pread.fail(EINTR, 3, spared);
+        EXPECT_EQ(shown(), undisturbed);
+        EXPECT_TRUE(failing_pread.all_failed());
+        failing_pread.fail(EINTR, 3);
+        EXPECT_TRUE(inspect::is_segment(file.to_read.get()));
+    }
+    for (const std::size_t most : {1U, 7U, 100U}) {
+        most_of_a_pread = most;
+        EXPECT_EQ(shown(), undisturbed);
+        EXPECT_TRUE(inspect::is_segment(file.to_read.get()));
+    }
+    most_of_a_pread = ~std::size_t{0};
+    failing_pread.fail(EIO);
+    EXPECT_TRUE(says(inspect::look_at(file.to_read.get()).error().sentence(), "pread"));
+    failing_pread.fail(EIO);
+    EXPECT_FALSE(inspect::is_segment(file.to_read.get()));
+}
+
+TEST(shm_inspect, rates_are_of_a_second_whatever_the_interval) {
+    const segment_file file;
+    auto [producer, consumer] = file.made.find<ring>("jobs").value().split({1, 1}).value();
+    const auto look = [&] { return inspect::look_at(file.to_read.get()).value(); };
+    const auto first = look();
+    for (std::uint64_t i = 0; i < 6; ++i) ASSERT_EQ(producer.try_push(i), shm::push_result::pushed);
+    for (int i = 0; i < 4; ++i) ASSERT_TRUE(consumer.try_pop());
+    const auto second = look();
+    const auto rates = [](const inspect::report& now, const inspect::earlier& before) {
+        return json::parse(inspect::as_json("it", now, before))["blocks"][0]["stream"].value("per_second", json{});
+    };
+    for (const double seconds : {0.01, 0.1, 0.5, 1.0, 2.0, 60.0}) {
+        const json per_second = rates(second, {&first, seconds});
+        EXPECT_DOUBLE_EQ(per_second["published"], 6 / seconds);
+        EXPECT_DOUBLE_EQ(per_second["consumed"], 4 / seconds);
+    }
+    EXPECT_TRUE(says(inspect::as_text("it", second, {&first, 0.5}), "; 12/s in, 8/s out; 6 in, 4 out since"));
+    EXPECT_TRUE(says(inspect::as_text("it", second, {&first, 2}), "; 3/s in, 2/s out; 6 in, 4 out since"));
+    EXPECT_FALSE(says(inspect::as_text("it", second, {}), "/s in"));
+    EXPECT_TRUE(rates(second, {nullptr, 1}).is_null()) << "a first look has none";
+    EXPECT_TRUE(rates(second, {&first, 0}).is_null());
+    EXPECT_TRUE(rates(first, {&second, 1}).is_null()) << "positions have gone back: it is another ring";
+    auto renamed = first;
+    renamed.blocks[0].name = "other jobs";
+    EXPECT_TRUE(rates(second, {&renamed, 1}).is_null());
+}
+
+/// The program divides by the time that has really passed.
+TEST(shm_inspect, watches_over_other_intervals) {
+    for (const std::string every : {"0.05", "0.4"}) {
+        const segment_file file;
+        auto [producer, consumer] = file.made.find<ring>("jobs").value().split({1, 1}).value();
+        const auto began = std::chrono::steady_clock::now();
+        running program{SHM_INSPECT, {file.path, "--json", "--watch", "--every", every, "--looks", "2"}};
+        const std::string first = program.line();
+        for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(producer.try_push(i), shm::push_result::pushed);
+        const json last = json::parse(program.line());
+        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - began;
+        EXPECT_EQ(program.finish(), 0);
+        EXPECT_FALSE(says(first, "per_second"));
+        const double rate = last["blocks"][0]["stream"]["per_second"]["published"];
+        EXPECT_GE(rate, 4 / passed.count());
+        EXPECT_LE(rate, 4 / std::stod(every));
+    }
+}
+
+TEST(shm_inspect, does_not_wait_for_a_fifo_and_takes_no_terminal) {
+    const temporary_directory folder;
+    ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+    struct sigaction ticks{}, before{};
+    ticks.sa_handler = [](int) {};  // without SA_RESTART: whoever waits is interrupted
+    sigaction(SIGALRM, &ticks, &before);
+    const itimerval often{{0, 200'000}, {0, 200'000}}, never{};
+    setitimer(ITIMER_REAL, &often, nullptr);
+    const auto found = inspect::find(folder / "fifo");
+    setitimer(ITIMER_REAL, &never, nullptr);
+    sigaction(SIGALRM, &before, nullptr);
+    ASSERT_TRUE(std::holds_alternative<std::vector<inspect::target>>(found)) << std::get<std::string>(found);
+    const auto refused = inspected({folder / "fifo"});
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_TRUE(says(refused.output, "file type: expected a regular file, found a FIFO")) << refused.output;
+    EXPECT_FALSE(makes_a_terminal_its_own([](const std::string& path) { (void)inspect::find(path); }));
 }
 
 /// What is shown of anything is text, and JSON, without a command for a terminal.

@@ -8,14 +8,18 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
 #include <shm/wakeup.hpp>
 
+#include "nothing_left.hpp"
 #include "process_state.hpp"
 
 namespace {
+
+const bool all_is_given_up = nothing_left::by_any_test();
 
 using namespace std::chrono_literals;
 using shm::deadline;
@@ -149,9 +153,45 @@ TEST_F(one_side, whatever_a_peer_writes_into_the_words_is_asleep_or_awake) {
     }));
 }
 
+/// Looks that take a time each. A machine that is busy makes fewer of them in a given time, never more.
+struct slow_looks {
+    static constexpr auto each = 10us;
+    std::int64_t made = 0;
+    bool operator()() {
+        ++made;
+        const auto end = deadline::clock::now() + each;
+        while (deadline::clock::now() < end) continue;
+        return false;
+    }
+    /// As many as there is time for, and those between two looks at the clock.
+    static constexpr std::int64_t most_in(std::chrono::nanoseconds time) { return time / each + 64; }
+};
+
+/// A bell that is a long time silent.
+struct silent_bell {
+    std::chrono::nanoseconds silence;
+    shm::result<signal_result> signal() const { return signal_result::sent; }
+    shm::result<wait_result> wait(deadline) const {
+        const auto end = deadline::clock::now() + silence;
+        while (deadline::clock::now() < end) continue;
+        return wait_result::timed_out;
+    }
+};
+
+TEST(a_long_sleep, makes_the_next_spin_shorter) {
+    constexpr auto longest = 16ms;
+    shm::wakeup<silent_bell>::word own{0}, of_peer{0};
+    shm::wakeup<silent_bell> wake{own, of_peer, silent_bell{2 * longest}, longest};
+    for (const auto longest_now : {16ms, 8ms, 4ms}) {
+        slow_looks looks;
+        EXPECT_EQ(wake.wait(std::ref(looks), deadline::max()).value(), wakeup_result::timed_out);
+        EXPECT_LE(looks.made, 1 + slow_looks::most_in(longest_now) + 2) << "one first, and two around the sleep";
+    }
+}
+
 TEST(adaptive_spin, sees_what_comes_while_it_spins_and_gives_up_in_time) {
     int looks = 0;
-    EXPECT_TRUE(shm::adaptive_spin{1min}.look([&] { return ++looks == 1000; }, deadline::max()));
+    EXPECT_TRUE(shm::adaptive_spin{1min}.look([&] { return ++looks == 1000; }, deadline::clock::now() + 10s));
     shm::adaptive_spin spin{1ms};
     const auto start = deadline::clock::now();
     EXPECT_FALSE(spin.look([] { return false; }, deadline::max()));
@@ -184,6 +224,13 @@ TEST(adaptive_spin, that_has_got_shorter_gives_up_earlier) {
     const auto start = deadline::clock::now();
     EXPECT_FALSE(spin.look([] { return false; }, start + 1ms)) << "a deadline comes before";
     EXPECT_GE(deadline::clock::now() - start, 1ms);
+}
+
+TEST(adaptive_spin, ends_at_its_deadline_though_it_might_spin_longer) {
+    shm::adaptive_spin spin{200ms};
+    slow_looks looks;
+    EXPECT_FALSE(spin.look(std::ref(looks), deadline::clock::now() + 1ms));
+    EXPECT_LE(looks.made, 1 + slow_looks::most_in(1ms));
 }
 
 // Through real bells.

@@ -50,7 +50,7 @@ def registered(name):
     headers = re.findall(r"^    core/shm/\w+\.hpp$", cmake, re.MULTILINE)
     before = max((other for other in headers if other < header), default="    atomics/.*")
     cmake = with_line("CMakeLists.txt", cmake, header, f"^{before}\n")
-    cmake = with_line("CMakeLists.txt", cmake, f"  shm_primitive({name})", r"^  # The primitives\..*\n(?:  \S.*\n)+")
+    cmake = with_line("CMakeLists.txt", cmake, f"  shm_primitive({name})", r"^  # The primitives\..*\n(?:  +\S.*\n)+")
     row = (
         f"| [`{name}`](core/shm/{name}.hpp) | OWED: what it is, in a few words | [model](models/{name}_model.cpp) "
         f"| [properties](proptests/{name}_props.cpp) | [stress](sanitizers/{name}_stress.cpp) |"

@@ -186,6 +186,15 @@ struct recording {
 };
 inline recording* recorder = nullptr;  // null but while an execution is replayed
 
+/// While it lives, what is run is recorded.
+class recording_into {
+public:
+    explicit recording_into(recording& steps) { recorder = &steps; }
+    ~recording_into() { recorder = nullptr; }
+    recording_into(const recording_into&) = delete;
+    recording_into& operator=(const recording_into&) = delete;
+};
+
 /// Calls `object` by a name in traces.
 inline void name(const void* object, std::string called) {
     if (recorder != nullptr) recorder->names[object] = std::move(called);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Contestants that the bench has to catch, beside one that is right.
 #include <array>
-#include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -88,21 +87,6 @@ struct dies : right_word {
     }
 };
 
-// Every millisecond it stands still for half of one.
-struct stalls : right_word {
-    static constexpr std::string_view name = "stalls";
-    static std::size_t put(producer& to, std::uint64_t next, std::size_t) {
-        using namespace std::chrono_literals;
-        static auto stall_at = bench::clock::now();
-        if (const auto now = bench::clock::now(); now >= stall_at) {
-            while (bench::clock::now() < now + 500us) {
-            }
-            stall_at = now + 1ms;
-        }
-        return push(to, element<value_type>(next));
-    }
-};
-
 // The answers are lost: only a round trip shows it, and within the first two laps, which no time can cut short.
 struct loses_answers : right_word {
     static constexpr std::string_view name = "loses answers";
@@ -137,7 +121,6 @@ const bench::rows broken_rows{{
     {"dies, threads", threads, unit::million_per_second, beside_a_right_one<dies, stream>()},
     {"dies, processes", processes, unit::million_per_second, beside_a_right_one<dies, stream>()},
     {"wrong answer, threads", threads, unit::nanoseconds, beside_a_right_one<loses_answers, trip>()},
-    {"stalls, threads", threads, unit::million_per_second, beside_a_right_one<stalls, stream>()},
     {"right, threads", threads, unit::million_per_second, beside_a_right_one<right_word, stream>()},
     {"right, processes", processes, unit::nanoseconds, beside_a_right_one<right_word, trip>()},
 }};

@@ -46,6 +46,7 @@ enum class wakeup_result : std::uint8_t { ready, timed_out, peer_dead };
 /// Shape      two 32-bit words in shared memory, one for each side: 1 while it sleeps or is about to, else 0. They lie on
 ///            lines of their own, apart from what is published
 /// Edges      [look]  a side's word, from notify to announce:  what was published before, for the look that follows
+///            All writes of a word are exchanges: a store, by `awake` or for a bell that was refused, would cut the edge off
 /// Refuses    wait: `wrong_process`. wait, notify: what the bell refuses; whoever notifies next then rings again
 /// Fork       `wait` in a forked child is refused, and `notify` where it would ring. `announce` and `awake` do not look: a
 ///            copy's would end the sleep of the parent's

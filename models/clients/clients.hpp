@@ -177,15 +177,6 @@ struct failed_client {
 [[nodiscard]] std::string trace_of(const std::string& family, unsigned threads, const recording& execution,
                                    const std::string& why);
 
-/// While it lives, what is run is recorded.
-class recording_into {
-public:
-    explicit recording_into(recording& steps) { recorder = &steps; }
-    ~recording_into() { recorder = nullptr; }
-    recording_into(const recording_into&) = delete;
-    recording_into& operator=(const recording_into&) = delete;
-};
-
 /// Exhausts clients, one after the other, until one fails.
 template <class Subject, class Reference>
 class clients_check {

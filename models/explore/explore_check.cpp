@@ -822,7 +822,7 @@ TEST(explore, every_execution_replays_from_its_token) {
     }
 }
 
-TEST(explore, a_token_of_another_program_is_refused_or_shows_something_else) {
+TEST(explore, a_token_of_another_program_is_refused_or_is_one_of_this_one) {
     std::mt19937 random{4};
     std::vector<std::string> tokens;
     int refused = 0, shown = 0;
@@ -833,6 +833,7 @@ TEST(explore, a_token_of_another_program_is_refused_or_shows_something_else) {
             try {
                 search.replay(token);
                 ++shown;
+                EXPECT_TRUE(search.failed() || search.token() == token) << token;
             } catch (const std::invalid_argument&) {
                 ++refused;
             }
@@ -845,7 +846,7 @@ TEST(explore, a_token_of_another_program_is_refused_or_shows_something_else) {
     }
     std::printf("%d refused, %d shown\n", refused, shown);
     EXPECT_GT(refused, 100);
-    EXPECT_GT(shown, 100);
+    EXPECT_GT(shown, 10);
 }
 
 TEST(explore, a_token_that_is_none_is_refused) {

@@ -92,6 +92,14 @@ void explorer::replay(const std::string& token) {
     graph_.before = script_->before;
     graph_.after = script_->after;
     execute();
+    if (phase_ == model::phase::threads) {
+        alone_choices_ = 0;
+        check_choices("after", script_->after);
+    }
+    // What failed may have done so before the last step.
+    if (!failed_ && this->token() != token)
+        throw std::invalid_argument("the token: expected one of an execution, which says \"" + this->token() +
+                                    "\", found another");
 }
 
 void explorer::begin() {
@@ -124,6 +132,7 @@ void explorer::execute() {
     alone_choices_ = 0;
     main_.start([](unsigned) { running_explorer->run_main(); }, 0);
     main_.resume();
+    if (script_) check_choices("before", script_->before);
     if (failed_) return;
 
     phase_ = model::phase::threads;
@@ -331,6 +340,27 @@ unsigned explorer::asked() const {
                                                             : frontier::none_asked;
 }
 
+/// A token has a step for each event, and what was asked for has been done.
+void explorer::check_step(const event& taken, bool consistent) {
+    const std::size_t number = script_->next++;
+    if (number >= script_->steps.size())
+        throw std::invalid_argument("step " + std::to_string(number + 1) +
+                                    " of the token: expected one, found its end");
+    unsigned option = taken.place;
+    if (taken.what == kind::choice) option = static_cast<unsigned>(taken.value);
+    if (taken.what == kind::stuck) option = option_stuck;
+    if (const unsigned wanted = script_->steps[number].second; wanted != option || !consistent)
+        throw std::invalid_argument("step " + std::to_string(number + 1) +
+                                    " of the token: expected an option that there is, found " + std::to_string(wanted));
+}
+
+void explorer::check_choices(const char* when, const std::vector<std::uint8_t>& asked) const {
+    if (!script_->refusal.empty()) throw std::invalid_argument(script_->refusal);
+    if (alone_choices_ != asked.size())
+        throw std::invalid_argument("choices of the token " + std::string{when} + " the threads: expected " +
+                                    std::to_string(alone_choices_) + ", found " + std::to_string(asked.size()));
+}
+
 /// Adds the event that the thread wants, or the second half of the one it has. False when what has come about is no
 /// execution.
 bool explorer::extend(thread& t) {
@@ -356,7 +386,7 @@ bool explorer::extend(thread& t) {
             }
             default: frontier_.add(e);
         }
-        if (script_) ++script_->next;
+        if (script_) check_step(graph_.events[first_new], consistent);
     }
     for (slot s = first_new; s < graph_.size(); ++s) t.slots.push_back(s);
     t.is = state::ready;
@@ -410,6 +440,7 @@ void explorer::conclude() {
     phase_ = model::phase::after;
     alone_choices_ = 0;
     main_.resume();
+    if (script_) check_choices("after", script_->after);
     if (failed_) return;
     ++totals_.complete;
     if (how_.find_duplicates && !seen_.insert(signature_of(graph_)).second) ++totals_.duplicates;
@@ -472,9 +503,12 @@ unsigned explorer::choose_alone(std::vector<std::uint8_t> graph::* made, unsigne
             (frontier_.put_aside(graph_).*made).back() = static_cast<std::uint8_t>(other);
     }
     const unsigned made_here = choices[alone_choices_++];
-    if (made_here >= count)
-        fail("choices of the token: expected one of " + std::to_string(count) + ", found " + std::to_string(made_here),
-             nullptr, true);
+    if (made_here >= count) {
+        if (script_)
+            script_->refusal = "choices of the token: expected one of " + std::to_string(count) + ", found " +
+                               std::to_string(made_here);
+        fail("the scenario is not deterministic: fewer choices are to be had than before", nullptr, true);
+    }
     return made_here;
 }
 

@@ -74,7 +74,8 @@ public:
     /// Visits executions until there are so many graphs to go on from, and returns these; none when that was all.
     [[nodiscard]] std::vector<graph> run_until(std::size_t graphs, const std::function<bool(const totals&)>& go_on);
 
-    /// Runs the one execution that `token` stands for. Throws std::invalid_argument when there is none.
+    /// Runs the one execution that `token` stands for. Throws std::invalid_argument when there is none: when a step or a
+    /// choice is not there to be made, or when the execution goes on after the last.
     void replay(const std::string& token);
 
     [[nodiscard]] const totals& so_far() const { return totals_; }
@@ -156,6 +157,8 @@ private:
     answer perform_alone(const request& wanted);
     unsigned choose_alone(std::vector<std::uint8_t> graph::* made, unsigned count);
     [[nodiscard]] unsigned asked() const;
+    void check_step(const event& taken, bool consistent);
+    void check_choices(const char* when, const std::vector<std::uint8_t>& asked) const;
 
     program subject_;
     settings how_;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <explore/split.hpp>
 #include <memory>
@@ -118,6 +120,7 @@ void work(const program& subject, const settings& how, const std::vector<graph>&
     blackboard& board = shared.board();
     for (;;) {
         const std::size_t mine = board.next++;
+        if (go_on && !go_on(board.counted.now())) board.stop = true;
         if (mine >= subtrees.size() || board.stop) return;
         if (mine > board.first_failed) continue;
         explorer search{subject, how};
@@ -156,6 +159,7 @@ public:
             if (child < 0) break;  // fewer will do
             if (child == 0) {
                 close(alive_[0]);
+                prctl(PR_SET_PDEATHSIG, SIGKILL);  // one that never ends does not outlive whoever gives it up
                 try {
                     work();
                 } catch (const std::exception& e) {
@@ -176,11 +180,12 @@ public:
     template <class Tick>
     std::string join(Tick tick) {
         constexpr int milliseconds = 100;
-        for (pollfd all_gone{alive_[0], POLLIN, 0}; poll(&all_gone, 1, milliseconds) == 0;) tick();
+        for (pollfd all_gone{alive_[0], POLLIN, 0}; poll(&all_gone, 1, milliseconds) != 1;) tick();
         std::string bad;
         for (const pid_t child : children_) {
             int status = 0;
-            waitpid(child, &status, 0);
+            while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+            }
             if (WIFSIGNALED(status)) bad = "a worker was killed by signal " + std::to_string(WTERMSIG(status));
             if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
                 bad = "a worker ended with exit code " + std::to_string(WEXITSTATUS(status));
@@ -199,7 +204,12 @@ finding search(const program& subject, const settings& how, const part& which,
                const std::function<bool(const totals&)>& go_on) {
     finding found;
     explorer trunk{subject, how};
-    std::vector<graph> subtrees = trunk.run_until(std::max<std::size_t>(subtrees_wanted, 16 * which.shards), go_on);
+    bool stopped = false;
+    std::vector<graph> subtrees =
+        trunk.run_until(std::max<std::size_t>(subtrees_wanted, 16 * which.shards), [&](const totals& so_far) {
+            stopped = go_on && !go_on(so_far);
+            return !stopped;
+        });
     const bool first_shard = which.shard == 0;
     if (first_shard) {
         found.counted += trunk.so_far();
@@ -208,7 +218,8 @@ finding search(const program& subject, const settings& how, const part& which,
         found.why = trunk.why();
         if (found.failed) found.token = trunk.token();
     }
-    if (trunk.failed() || trunk.exhausted()) {
+    // Where a stopped search has been cut, other shards have not been.
+    if (trunk.failed() || trunk.exhausted() || stopped) {
         found.exhausted = trunk.exhausted();
         return found;
     }
@@ -221,6 +232,7 @@ finding search(const program& subject, const settings& how, const part& which,
 
     const shared_board shared{subtrees.size()};
     blackboard& board = shared.board();
+    board.counted.add(found.counted);
     const shared_texts texts{board};
     std::string bad;
     {
@@ -241,6 +253,7 @@ finding search(const program& subject, const settings& how, const part& which,
         found.token = texts.read(result.token);
         break;
     }
+    if (bad.empty() && !found.exhausted && !board.stop) bad = "a worker ended before it had searched its part";
     if (!bad.empty() && !found.failed) {
         found.failed = found.broken = true;
         found.why = bad;

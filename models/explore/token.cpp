@@ -1,35 +1,39 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include <cstdlib>
+#include <charconv>
 #include <explore/token.hpp>
 #include <map>
 #include <stdexcept>
 #include <string_view>
+#include <system_error>
 
 namespace shm::explore {
 namespace {
 
 constexpr std::string_view digits = "0123456789abcdefghijklmnopqrstuvwxyz";
+constexpr unsigned most_choice = 0xff;    // before and after the threads
+constexpr unsigned most_number = 0xffff;  // of a thread's name, and of an option
 
 /// One digit where that is enough, else a number in parentheses.
 std::string number(unsigned n) { return n < digits.size() ? std::string(1, digits[n]) : "(" + std::to_string(n) + ")"; }
 
-[[noreturn]] void wrong(const std::string& token, std::size_t at) {
-    throw std::invalid_argument("character " + std::to_string(at + 1) +
-                                " of the token: expected a digit or a colon, found " +
-                                (at < token.size() ? "\"" + token.substr(at, 1) + "\"" : "its end"));
+[[noreturn]] void wrong(const std::string& token, std::size_t at, const char* expected = "a digit or a colon") {
+    throw std::invalid_argument("character " + std::to_string(at + 1) + " of the token: expected " + expected +
+                                ", found " + (at < token.size() ? "\"" + token.substr(at, 1) + "\"" : "its end"));
 }
 
 }  // namespace
 
 script::script(const std::string& token) {
     std::size_t at = 0;
-    const auto read = [&] {
+    const auto read = [&](unsigned most) {
         if (at < token.size() && token[at] == '(') {
-            const auto end = token.find(')', at);
-            if (end == std::string::npos) wrong(token, at);
-            const auto value = std::strtoul(token.c_str() + at + 1, nullptr, 10);
-            at = end + 1;
-            return static_cast<unsigned>(value);
+            unsigned value = 0;
+            const auto parsed = std::from_chars(token.data() + at + 1, token.data() + token.size(), value);
+            const std::string written = number(value);  // as it must have been
+            if (parsed.ec != std::errc{} || value > most || token.compare(at, written.size(), written) != 0)
+                wrong(token, at, "a digit, or a number in parentheses where no digit is enough");
+            at += written.size();
+            return value;
         }
         const auto digit = at < token.size() ? digits.find(token[at]) : std::string_view::npos;
         if (digit == std::string_view::npos) wrong(token, at);
@@ -40,14 +44,14 @@ script::script(const std::string& token) {
         if (at >= token.size() || token[at] != ':') wrong(token, at);
         ++at;
     };
-    while (at < token.size() && token[at] != ':') before.push_back(static_cast<std::uint8_t>(read()));
+    while (at < token.size() && token[at] != ':') before.push_back(static_cast<std::uint8_t>(read(most_choice)));
     skip_colon();
     while (at < token.size() && token[at] != ':') {
-        const unsigned thread = read();
-        steps.emplace_back(thread, read());
+        const unsigned thread = read(most_number);
+        steps.emplace_back(thread, read(most_number));
     }
     skip_colon();
-    while (at < token.size()) after.push_back(static_cast<std::uint8_t>(read()));
+    while (at < token.size()) after.push_back(static_cast<std::uint8_t>(read(most_choice)));
 }
 
 std::string token_of(const graph& g) {

@@ -21,6 +21,7 @@ struct script {
     std::vector<std::uint8_t> before, after;
     std::vector<std::pair<unsigned, unsigned>> steps;
     std::size_t next = 0;
+    std::string refusal;  // what the scenario says against it, where it cannot throw
 
     /// Throws std::invalid_argument for what is no token.
     explicit script(const std::string& token);

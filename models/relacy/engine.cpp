@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Relacy, driven by a scheduler of our own: complete with sleep sets, bounded by preemptions, or sampled.
+// Relacy, driven by a scheduler of our own: complete by source sets and sleep sets, bounded by preemptions, or sampled.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <chrono>
 #include <cstdio>
 #include <optional>
@@ -61,9 +63,120 @@ private:
     std::uint64_t state_;
 };
 
+/// The steps of one execution and which of them happened before which, dependent steps being ordered: where two of them race,
+/// that is where another execution may have them the other way round.
+class happened_before {
+public:
+    static constexpr int no_node = -1;
+
+    void clear() {
+        steps_.clear();
+        objects_.clear();
+        clocks_.fill({});
+    }
+
+    /// `thread` takes its pending step, chosen at that node of the search tree. For each race with an earlier step,
+    /// `reverse` is told the node from which that one was taken, and the threads of which any may go first there to have
+    /// the two the other way round.
+    template <class Reverse>
+    void take(unsigned thread, const relacy::pending_operation& op, int node, Reverse reverse) {
+        if (op.kind == relacy::touch::start) return;
+        object& touched = find(op.kind == relacy::touch::fence ? nullptr : op.object);
+        std::array<int, most_threads> before;
+        unsigned count = 0;
+        if (op.kind != relacy::touch::read)
+            for (const int read : touched.reads)
+                if (read != none) before[count++] = read;
+        if (count == 0 && touched.written != none) before[count++] = touched.written;
+
+        for (unsigned i = 0; i < count; ++i) {
+            const step& earlier = steps_[static_cast<unsigned>(before[i])];
+            if (earlier.thread == thread || earlier.node == no_node || is_before(earlier, clocks_[thread])) continue;
+            clock mine = clocks_[thread];
+            bool at_once = true;
+            for (unsigned other = 0; other < count; ++other) {
+                const step& between = steps_[static_cast<unsigned>(before[other])];
+                if (other == i) continue;
+                if (is_before(earlier, between.seen))
+                    at_once = false;
+                else
+                    join(mine, between.seen);
+            }
+            if (at_once) reverse(earlier.node, first_without(static_cast<unsigned>(before[i]), thread, mine));
+        }
+
+        clock& seen = clocks_[thread];
+        for (unsigned i = 0; i < count; ++i) join(seen, steps_[static_cast<unsigned>(before[i])].seen);
+        ++seen[thread];
+        const int me = static_cast<int>(steps_.size());
+        steps_.push_back({thread, node, seen});
+        if (op.kind == relacy::touch::read) {
+            touched.reads[thread] = me;
+        } else {
+            touched.written = me;
+            touched.reads.fill(none);
+        }
+    }
+
+private:
+    static constexpr int none = -1;
+    using clock = std::array<unsigned, most_threads>;  // of each thread how many steps
+    struct step {
+        unsigned thread;
+        int node;
+        clock seen;  // with this step
+    };
+    struct object {
+        const void* is;
+        int written = none;                                           // last
+        std::array<int, most_threads> reads{none, none, none, none};  // since then, by each thread
+    };
+
+    static void join(clock& mine, const clock& other) {
+        for (unsigned i = 0; i < most_threads; ++i) mine[i] = std::max(mine[i], other[i]);
+    }
+    static bool is_before(const step& earlier, const clock& seen) {
+        return seen[earlier.thread] >= earlier.seen[earlier.thread];
+    }
+    object& find(const void* wanted) {
+        for (object& known : objects_)
+            if (known.is == wanted) return known;
+        return objects_.emplace_back(object{wanted});
+    }
+
+    /// Of what came after a step and not because of it, and then the next step of `last`: the threads whose first step
+    /// there needs no other.
+    [[nodiscard]] unsigned first_without(unsigned which, unsigned last, const clock& seen_by_last) const {
+        const step& without = steps_[which];
+        clock first{};
+        unsigned may_be_first = 0;
+        const auto meet = [&](unsigned thread, const clock& seen) {
+            if (first[thread] != 0) return;
+            bool needs_none = true;
+            for (unsigned other = 0; other < most_threads; ++other)
+                needs_none = needs_none && (other == thread || first[other] == 0 || seen[other] < first[other]);
+            first[thread] = seen[thread];
+            if (needs_none) may_be_first |= 1U << thread;
+        };
+        for (std::size_t i = which + 1; i < steps_.size(); ++i)
+            if (!is_before(without, steps_[i].seen)) meet(steps_[i].thread, steps_[i].seen);
+        clock of_last = seen_by_last;
+        ++of_last[last];
+        meet(last, of_last);
+        return may_be_first;
+    }
+
+    std::vector<step> steps_;
+    std::vector<object> objects_;
+    std::array<clock, most_threads> clocks_{};
+};
+
 /// Relacy's search tree with four ways to walk it. Every decision of an execution passes through `rand_impl` and is
 /// written down: that is the replay token.
 ///
+/// The complete search has a tree of its own. Source sets (Abdulla, Aronis, Jonsson, Sagonas: "Optimal Dynamic Partial Order
+/// Reduction", POPL 2014): from a state one thread is followed, and another only when a step taken later races with one
+/// taken from here, so that the two must be seen the other way round.
 /// Sleep sets: once a thread's next step has been explored from here, the siblings explored after need not take that
 /// step first, until something that does not commute with it has happened. When every runnable thread sleeps, all that
 /// can follow has been seen: the execution is finished without branching and counted as redundant.
@@ -80,6 +193,8 @@ public:
 
     rl::thread_id_t iteration_begin_impl() {
         this->stree_depth_ = 0;
+        depth_ = 0;
+        history_.clear();
         asleep_ = 0;
         explored_here_ = 0;
         now.redundant = false;
@@ -101,7 +216,7 @@ public:
         if (now.how.kind == search_kind::sampled) {
             now.so_far.exhausted = now.so_far.executions >= now.how.executions;
         } else {
-            now.so_far.exhausted = base::iteration_end_impl();
+            now.so_far.exhausted = with_sleep_sets() ? !go_on_elsewhere() : base::iteration_end_impl();
         }
         if (now.so_far.exhausted) return true;
         if (now.how.affordable != 0 && now.so_far.executions >= now.how.affordable) return true;
@@ -115,8 +230,10 @@ public:
         if (yield != 0 && with_sleep_sets())
             relacy::self_check_failed("a scenario that is searched completely does not pause", __FILE__, __LINE__);
         explored_here_ = 0;
+        node_here_ = happened_before::no_node;
         const rl::thread_id_t next = base::schedule_impl(reason, yield);
         if (with_sleep_sets() && !now.redundant) fall_asleep(static_cast<unsigned>(next));
+        if (with_sleep_sets() && !now.redundant && !now.script) take_step(static_cast<unsigned>(next));
         return next;
     }
 
@@ -135,6 +252,17 @@ public:
 private:
     [[nodiscard]] static bool with_sleep_sets() { return now.how.kind == search_kind::complete; }
 
+    /// Where the complete search has more than one way to go on.
+    struct node {
+        rl::sched_type type;
+        unsigned count;  // of values or of threads
+        unsigned state;
+        unsigned chosen = 0;  // value, or thread
+        unsigned awake = 0;   // a bit for each thread that may be chosen; also
+        unsigned wanted = 0;  // those of a source set, as far as it is known, and
+        unsigned done = 0;    // those that have been followed
+    };
+
     unsigned decide(unsigned limit, rl::sched_type type) {
         if (now.script) return scripted(limit);
         if (now.how.kind == search_kind::sampled) return static_cast<unsigned>(random_() % limit);
@@ -142,20 +270,63 @@ private:
         if (now.redundant) return 0;
         if (type == rl::sched_type_sched) return awake(limit);
         if (type == rl::sched_type_atomic_load && stored_to_since_pending()) return 0;
-        return branch(limit, type);
+        return visit(limit, type).chosen;
     }
 
-    /// The tree's next branch. Whoever comes here again by the same choices must find the same state.
+    [[nodiscard]] static unsigned state_now() {
+        unsigned state = relacy::steps_begun;
+        for (const auto& p : relacy::pending) state = state * 8 + static_cast<unsigned>(p.kind);
+        return state;
+    }
+    static void expect_same_state(unsigned remembered) {
+        if (remembered != state_now())
+            relacy::self_check_failed("the same choices lead to the same state", __FILE__, __LINE__);
+    }
+
+    /// The next branch of Relacy's tree. Whoever comes here again by the same choices must find the same state.
     unsigned branch(unsigned limit, rl::sched_type type) {
         const bool fresh = this->stree_depth_ == this->stree_.size();
         const unsigned choice = base::rand_impl(limit, type);
         unsigned& remembered = this->stree_[this->stree_depth_ - 1].pad_;
-        unsigned state = relacy::steps_begun;
-        for (const auto& p : relacy::pending) state = state * 8 + static_cast<unsigned>(p.kind);
-        if (fresh) remembered = state;
-        if (remembered != state)
-            relacy::self_check_failed("the same choices lead to the same state", __FILE__, __LINE__);
+        if (fresh) remembered = state_now();
+        expect_same_state(remembered);
         return choice;
+    }
+
+    /// The next node of the complete search's tree; of a new one the first value is chosen.
+    node& visit(unsigned count, rl::sched_type type) {
+        if (depth_ == tree_.size()) tree_.push_back({type, count, state_now()});
+        node& here = tree_[depth_++];
+        expect_same_state(here.state);
+        RL_VERIFY(here.type == type && here.count == count);
+        return here;
+    }
+
+    /// Goes back to the last node from which there is another way; false when there is none.
+    bool go_on_elsewhere() {
+        RL_VERIFY(depth_ == tree_.size());
+        for (; !tree_.empty(); tree_.pop_back()) {
+            node& last = tree_.back();
+            if (last.type != rl::sched_type_sched) {
+                if (++last.chosen < last.count) return true;
+                continue;
+            }
+            last.done |= 1U << last.chosen;
+            const unsigned left = last.wanted & last.awake & ~last.done;
+            if (left == 0) continue;
+            last.chosen = static_cast<unsigned>(std::countr_zero(left));
+            return true;
+        }
+        return false;
+    }
+
+    void take_step(unsigned next) {
+        history_.take(next, relacy::pending[next], node_here_, [&](int at, unsigned may_be_first) {
+            node& there = tree_[static_cast<unsigned>(at)];
+            if ((may_be_first & there.wanted) != 0) return;
+            const unsigned racing = 1U << next;
+            there.wanted |= (may_be_first & racing) != 0 ? racing : may_be_first & ~(may_be_first - 1);
+        });
     }
 
     unsigned scripted(unsigned limit) {
@@ -181,9 +352,19 @@ private:
             now.redundant = true;
             return 0;
         }
-        const unsigned chosen = count == 1 ? 0 : branch(count, rl::sched_type_sched);
-        for (unsigned i = 0; i < chosen; ++i) explored_here_ |= 1U << this->running_threads[candidates[i]];
-        return candidates[chosen];
+        if (count == 1) return candidates[0];
+        const auto thread_of = [&](unsigned i) { return static_cast<unsigned>(this->running_threads[candidates[i]]); };
+        node_here_ = static_cast<int>(depth_);
+        node& here = visit(count, rl::sched_type_sched);
+        if (here.awake == 0) {
+            here.chosen = thread_of(0);
+            here.wanted = 1U << here.chosen;
+            for (unsigned i = 0; i < count; ++i) here.awake |= 1U << thread_of(i);
+        }
+        explored_here_ = here.done;
+        unsigned i = 0;
+        while (thread_of(i) != here.chosen) ++i;
+        return candidates[i];
     }
 
     /// What has been explored before `next` sleeps on as long as it commutes with what `next` does.
@@ -205,6 +386,10 @@ private:
         return load.version != nullptr && *load.version != load.version_when_pending;
     }
 
+    std::vector<node> tree_;
+    std::size_t depth_ = 0;
+    int node_here_ = happened_before::no_node;
+    happened_before history_;
     unsigned asleep_ = 0;         // a bit per thread
     unsigned explored_here_ = 0;  // threads whose step has been explored from the present state
     unsigned switches_left_ = 0;

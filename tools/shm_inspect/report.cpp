@@ -206,7 +206,7 @@ private:
             if ((where & (shm::cache_line_bytes - 1)) != pool_type::header::in_region) break;
             const std::uint64_t offset = where - pool_type::header::in_region;
             if (offset >= of_.size_bytes)
-                return fault{fault_kind::out_of_range, of_.size_bytes, offset, "place of a slab"};
+                return fault{fault_kind::out_of_range, of_.size_bytes - 1, offset, "place of a slab"};
             if (const auto done = fetch_slab(*bytes().subregion(offset, of_.size_bytes - offset), offset); !done)
                 return done.error();
         }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# What ci/run.sh shows once, again: at other sizes, optimisation levels, compilers and seeds, and for longer. It takes hours.
+#
+#     ci/long.sh [SEED]                      of the cases that RapidCheck and kill-test make; the time if not said
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source ci/steps.sh
+seed=${1:-$(date +%s)}
+echo "seed $seed: ci/long.sh $seed runs the same cases again"
+
+# again PRESET FLAGS [OPTION...]: its tests, compiled with these flags in place of its own, with ten times as many cases.
+again() {
+    local preset=$1 labels='props|stress' targets=(props primitives-stress) folder=build/long
+    if [[ $preset == tsan ]]; then labels=stress targets=(primitives-stress); fi
+    cmake --preset "$preset" -B "$folder" --fresh --log-level=WARNING "-DCMAKE_CXX_FLAGS_DEBUG=$2" \
+        "-DSHM_RC_PARAMS=max_success=10000 seed=$seed" "${@:3}"
+    cmake --build "$folder" --parallel "$(nproc)" --target "${targets[@]}"
+    ctest --test-dir "$folder" --output-on-failure --no-tests=error --parallel "$(nproc)" --label-regex "$labels" \
+        --exclude-regex '^(native\.|explore-check|fiber-check)'
+}
+export -f again
+export seed
+
+run_steps \
+    "ci/deps.sh --ci" \
+    "again dev -O2" \
+    "again dev -O0 -DCMAKE_TOOLCHAIN_FILE=cmake/clang.cmake" \
+    "again asan-ubsan '-O2 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'" \
+    "again tsan '-O2 -g1 -fsanitize=thread'" \
+    "make coverage" \
+    "make model-check MODELS=model-check-clang" \
+    "ci/portability.sh --long" \
+    "ci/cross_compilers.sh" \
+    "ci/aarch64.sh" \
+    "ci/i686.sh" \
+    "make bench" \
+    "make soak SECONDS=300" \
+    "make kill-test KILLS=200000 SEED=$seed"

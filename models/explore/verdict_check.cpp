@@ -1,0 +1,720 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Checks what the engine must not say: "all" of a search that was stopped or that has lost a worker, "no race" where a third
+// thread reads, "race" where a fence has ordered everything, and anything at all of a token that is damaged.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <explore/explorer.hpp>
+#include <explore/known_algorithms.hpp>
+#include <explore/split.hpp>
+#include <limits>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace shm::explore {
+namespace {
+
+/// Ten thousand executions.
+struct long_search {
+    static constexpr unsigned threads = 1;
+    A::atomic<unsigned> sum{0};
+    void thread(unsigned) {
+        for (int i = 0; i < 4; ++i) sum.fetch_add(A::choose(10), relaxed);
+    }
+};
+
+struct how_to_stop {
+    unsigned shards, workers;
+};
+class stopped : public testing::TestWithParam<how_to_stop> {};
+
+TEST_P(stopped, a_search_is_not_exhausted) {
+    const auto [shards, workers] = GetParam();
+    settings how;
+    how.between_looks = 16;
+    for (unsigned shard = 0; shard < shards; ++shard) {
+        const auto all = search(program_of<long_search>(), how, {shard, shards, workers}, {});
+        EXPECT_TRUE(all.exhausted);
+        for (const std::uint64_t most : {1U, 50U, 200U, 400U, 2000U}) {
+            const auto found = search(program_of<long_search>(), how, {shard, shards, workers},
+                                      [&](const totals& so_far) { return so_far.visited < most; });
+            const testing::ScopedTrace which{__FILE__, __LINE__, "shard " + std::to_string(shard)};
+            EXPECT_FALSE(found.failed) << found.why;
+            // The other workers may have done all of it before the first is asked.
+            EXPECT_EQ(found.exhausted, found.counted.complete == all.counted.complete) << "stopped at " << most;
+            EXPECT_TRUE(workers > 1 || !found.exhausted) << "stopped at " << most;
+        }
+    }
+}
+
+/// The first look comes before the search has been cut into its parts. Where it is stopped then, other shards are cut elsewhere.
+TEST_P(stopped, a_search_is_not_cut_into_parts_after_its_end) {
+    const auto [shards, workers] = GetParam();
+    settings how;
+    how.between_looks = 10;
+    for (unsigned shard = 0; shard < shards; ++shard) {
+        unsigned looks = 0;
+        const auto found = search(program_of<long_search>(), how, {shard, shards, workers},
+                                  [&](const totals&) { return ++looks > 1; });
+        EXPECT_FALSE(found.exhausted) << "shard " << shard;
+        EXPECT_FALSE(found.failed) << found.why;
+        EXPECT_EQ(found.counted.visited, shard == 0 ? 10U : 0U) << "shard " << shard;
+        EXPECT_EQ(looks, 1U) << "shard " << shard;
+    }
+}
+
+/// No subtree has as many executions as there are between two looks.
+TEST_P(stopped, a_search_of_small_parts_is_stopped_between_them) {
+    const auto [shards, workers] = GetParam();
+    for (unsigned shard = 0; shard < shards; ++shard) {
+        unsigned looks = 0;
+        const auto found = search(program_of<long_search>(), {}, {shard, shards, workers}, [&](const totals& so_far) {
+            ++looks;
+            return so_far.visited < 700;
+        });
+        EXPECT_GT(looks, 0U);
+        EXPECT_TRUE(workers > 1 || !found.exhausted) << "shard " << shard;
+    }
+}
+INSTANTIATE_TEST_SUITE_P(explore, stopped,
+                         testing::Values(how_to_stop{1, 1}, how_to_stop{1, 2}, how_to_stop{1, 5}, how_to_stop{3, 1},
+                                         how_to_stop{3, 2}),
+                         [](const auto& p) {
+                             return std::to_string(p.param.shards) + "_shards_" + std::to_string(p.param.workers) +
+                                    "_workers";
+                         });
+
+/// Bytes that this process and its workers share, and how the workers are to end.
+enum class ending : int { none, killed_by_parent, killed, aborted, exit_3, exit_0, out_of_memory };
+struct shared_with_workers {
+    std::atomic<pid_t> parent, worker;
+    std::atomic<ending> how;
+};
+shared_with_workers& shared() {
+    static auto* const pages =
+        new (mmap(nullptr, sizeof(shared_with_workers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
+            shared_with_workers{};
+    return *pages;
+}
+struct ends_in_a_worker {
+    static constexpr unsigned threads = 1;
+    A::atomic<unsigned> sum{0};
+    void thread(unsigned) {
+        for (int i = 0; i < 4; ++i) sum.fetch_add(A::choose(8), relaxed);
+        if (getpid() == shared().parent) return;
+        shared().worker = getpid();
+        switch (shared().how) {
+            case ending::none: break;
+            case ending::killed_by_parent:
+                for (;;) pause();
+            case ending::killed: raise(SIGKILL); break;
+            case ending::aborted: abort();
+            case ending::exit_3: _exit(3);
+            case ending::exit_0: _exit(0);
+            case ending::out_of_memory: throw std::bad_alloc{};
+        }
+    }
+};
+finding search_with_a_worker_that_ends(ending how) {
+    shared().parent = getpid();
+    shared().worker = 0;
+    shared().how = how;
+    return search(program_of<ends_in_a_worker>(), {}, {0, 1, 2}, [](const totals&) {
+        if (shared().how == ending::killed_by_parent && shared().worker != 0) kill(shared().worker, SIGKILL);
+        return true;
+    });
+}
+
+TEST(explore, a_worker_that_is_killed_is_no_search_of_its_part) {
+    const std::map<ending, std::string> said{{ending::killed_by_parent, "a worker was killed by signal 9"},
+                                             {ending::killed, "a worker was killed by signal 9"},
+                                             {ending::aborted, "a worker was killed by signal 6"},
+                                             {ending::exit_3, "a worker ended with exit code 3"},
+                                             {ending::exit_0, "a worker ended before it had searched its part"},
+                                             {ending::out_of_memory, "an exception escaped: std::bad_alloc"}};
+    for (const auto& [how, why] : said) {
+        SCOPED_TRACE(why);
+        const auto found = search_with_a_worker_that_ends(how);
+        EXPECT_FALSE(found.exhausted);
+        EXPECT_TRUE(found.failed && found.broken) << found.why;
+        EXPECT_EQ(found.why, why);
+    }
+    const auto unharmed = search_with_a_worker_that_ends(ending::none);
+    EXPECT_TRUE(unharmed.exhausted && !unharmed.failed) << unharmed.why;
+}
+
+/// A signal that the parent handles is no end of its workers.
+TEST(explore, a_parent_that_is_interrupted_goes_on_to_wait_for_its_workers) {
+    struct sigaction ticks{}, before{};
+    ticks.sa_handler = [](int) {};  // without SA_RESTART
+    sigaction(SIGALRM, &ticks, &before);
+    const itimerval often{{0, 500}, {0, 500}}, never{};
+    setitimer(ITIMER_REAL, &often, nullptr);
+    const auto found = search_with_a_worker_that_ends(ending::killed_by_parent);
+    setitimer(ITIMER_REAL, &never, nullptr);
+    sigaction(SIGALRM, &before, nullptr);
+    EXPECT_EQ(found.why, "a worker was killed by signal 9");
+    EXPECT_TRUE(found.failed && found.broken);
+}
+
+TEST(explore, a_graph_that_is_visited_again_is_counted_as_a_duplicate) {
+    settings how;
+    how.find_duplicates = true;
+    explorer search{program_of<slab<2, 1, 3>>(), how};
+    search.run({});
+    EXPECT_EQ(search.so_far().duplicates, 0U);
+    const std::uint64_t graphs = search.so_far().complete;
+    search.run({});
+    EXPECT_EQ(search.so_far().duplicates, graphs);
+    EXPECT_EQ(search.so_far().complete, 2 * graphs);
+}
+
+// What words hold, of every width.
+
+/// Every operation on every pair of values at the edges of a type, as std::atomic has it; before, in and after the threads.
+template <class T>
+struct edges_of_a_type {
+    static constexpr unsigned threads = 1;
+    static std::vector<T> edges() {
+        using limits = std::numeric_limits<T>;
+        const auto top_bit = static_cast<T>(T{1} << (limits::digits - 1));
+        std::vector<T> all{
+            T{0}, T{1}, static_cast<T>(limits::max() - 1), limits::max(), limits::min(), top_bit, static_cast<T>(-1)};
+        std::sort(all.begin(), all.end());
+        all.erase(std::unique(all.begin(), all.end()), all.end());
+        return all;
+    }
+    A::atomic<T> word{T{0}};
+    void compare() {
+        for (const T before : edges())
+            for (const T operand : edges()) {
+                std::atomic<T> real{T{0}};
+                const auto same = [&](auto call, const char* what) {
+                    real.store(before, relaxed);
+                    word.store(before, relaxed);
+                    const T expected = call(real), found = call(word);
+                    expect(found == expected && word.load(relaxed) == real.load(relaxed), what);
+                };
+                same([=](auto& w) { return w.fetch_add(operand, relaxed); }, "an addition wraps at the word's width");
+                same([=](auto& w) { return w.fetch_sub(operand, relaxed); }, "a subtraction wraps at the word's width");
+                same([=](auto& w) { return w.fetch_and(operand, relaxed); }, "and");
+                same([=](auto& w) { return w.fetch_or(operand, relaxed); }, "or");
+                same([=](auto& w) { return w.exchange(operand, relaxed); }, "an exchange");
+                const auto compare_with = [=](T expected) {
+                    return [=](auto& w) {
+                        T seen = expected;
+                        const bool done = w.compare_exchange_strong(seen, operand, relaxed, relaxed);
+                        return static_cast<T>(done ? operand : seen);
+                    };
+                };
+                same(compare_with(before), "a compare-exchange");
+                same(compare_with(operand), "a compare-exchange that may fail");
+            }
+    }
+    void before() { compare(); }
+    void thread(unsigned) { compare(); }
+    void after() { compare(); }
+};
+template <class T>
+void expect_arithmetic_of_this_width() {
+    settings how;
+    how.most_events = 10'000;
+    explorer search{program_of<edges_of_a_type<T>>(), how};
+    search.run({});
+    EXPECT_FALSE(search.failed()) << search.why() << ", in a word of " << sizeof(T) << " bytes";
+    EXPECT_EQ(search.so_far().complete, 1U);
+}
+TEST(explore, words_of_every_width_wrap_as_those_of_the_machine_do) {
+    expect_arithmetic_of_this_width<std::uint8_t>();
+    expect_arithmetic_of_this_width<std::uint16_t>();
+    expect_arithmetic_of_this_width<std::uint32_t>();
+    expect_arithmetic_of_this_width<std::uint64_t>();
+    expect_arithmetic_of_this_width<std::int8_t>();
+    expect_arithmetic_of_this_width<std::int16_t>();
+    expect_arithmetic_of_this_width<std::int32_t>();
+    expect_arithmetic_of_this_width<std::int64_t>();
+}
+
+/// A value comes to another thread, and to one that waits for it, with all of its bits.
+template <class T>
+struct passes_an_edge {
+    static constexpr unsigned threads = 3;
+    A::atomic<T> word{T{0}};
+    T chosen{};
+    void before() {
+        const auto all = edges_of_a_type<T>::edges();
+        chosen = all[A::choose(static_cast<unsigned>(all.size()))];
+        word.store(static_cast<T>(chosen - 1), relaxed);
+    }
+    void thread(unsigned index) {
+        const T value = chosen;
+        if (index == 0) {
+            (void)word.fetch_add(T{1}, release);
+        } else if (index == 1) {
+            expect(A::await(word, acquire, [value](T seen) { return seen == value; }) == value, "waited for");
+        } else {
+            T seen = value;
+            if (word.compare_exchange_strong(seen, value, relaxed, relaxed)) return;
+            expect(seen == static_cast<T>(value - 1), "or what was there before");
+        }
+    }
+    void after() { expect(word.load(relaxed) == chosen, "all of its bits"); }
+};
+TEST(explore, words_of_every_width_come_whole_to_another_thread) {
+    const auto passes = [](const program& subject) {
+        explorer search{subject, {}};
+        search.run({});
+        EXPECT_FALSE(search.failed()) << search.why();
+        EXPECT_GE(search.so_far().complete, 10U);
+    };
+    passes(program_of<passes_an_edge<std::uint8_t>>());
+    passes(program_of<passes_an_edge<std::uint16_t>>());
+    passes(program_of<passes_an_edge<std::uint32_t>>());
+    passes(program_of<passes_an_edge<std::uint64_t>>());
+    passes(program_of<passes_an_edge<std::int8_t>>());
+    passes(program_of<passes_an_edge<std::int16_t>>());
+    passes(program_of<passes_an_edge<std::int32_t>>());
+    passes(program_of<passes_an_edge<std::int64_t>>());
+}
+
+// Who synchronizes with whom: every way to write, to read, and to put a fence.
+
+enum class access : unsigned {
+    plain,
+    exchange,
+    add,
+    sub,
+    bit_and,
+    bit_or,
+    compare,
+    compare_weak,
+    compare_fails,
+    awaits
+};
+constexpr access all_accesses[] = {access::plain,         access::exchange, access::add,     access::sub,
+                                   access::bit_and,       access::bit_or,   access::compare, access::compare_weak,
+                                   access::compare_fails, access::awaits};
+constexpr access all_writes[] = {access::plain,   access::exchange, access::add,     access::sub,
+                                 access::bit_and, access::bit_or,   access::compare, access::compare_weak};
+
+/// One thread writes plain data and then 2 over the 7 of a word, the other looks for the 2 and then reads the data.
+struct synchronization {
+    access writes, reads;
+    std::memory_order write, read;              // of the word
+    std::memory_order write_fence, read_fence;  // relaxed: none
+    bool fences_beside;                         // each on the wrong side of its access
+};
+struct synchronizes {
+    static constexpr unsigned threads = 2;
+    inline static synchronization how;
+    inline static bool met;
+    A::atomic<unsigned> word{7};
+    A::cell<int> data;
+
+    void write_word() {
+        unsigned seven = 7;
+        switch (how.writes) {
+            case access::exchange: (void)word.exchange(2, how.write); break;
+            case access::add: (void)word.fetch_add(~0U - 4, how.write); break;  // 7 - 5
+            case access::sub: (void)word.fetch_sub(5, how.write); break;
+            case access::bit_and: (void)word.fetch_and(2, how.write); break;
+            case access::bit_or: (void)word.fetch_or(8, how.write); break;
+            case access::compare: (void)word.compare_exchange_strong(seven, 2, how.write, relaxed); break;
+            case access::compare_weak: (void)word.compare_exchange_weak(seven, 2, how.write, relaxed); break;
+            default: word.store(2, how.write);
+        }
+    }
+    bool read_word() {
+        const auto written = [](unsigned seen) { return seen != 7; };
+        switch (how.reads) {
+            case access::exchange: return written(word.exchange(7, how.read));
+            case access::add: return written(word.fetch_add(0, how.read));
+            case access::sub: return written(word.fetch_sub(0, how.read));
+            case access::bit_and: return written(word.fetch_and(15, how.read));
+            case access::bit_or: return written(word.fetch_or(0, how.read));
+            case access::compare: {
+                unsigned two = how.writes == access::bit_or ? 15 : 2;
+                return word.compare_exchange_strong(two, 3, how.read, relaxed);
+            }
+            case access::compare_weak: {
+                unsigned two = how.writes == access::bit_or ? 15 : 2;
+                return word.compare_exchange_weak(two, 3, how.read, relaxed);
+            }
+            case access::compare_fails: {
+                unsigned seven = 7;
+                return !word.compare_exchange_strong(seven, 7, how.read, how.read);
+            }
+            case access::awaits: return written(A::await(word, how.read, written));
+            default: return written(word.load(how.read));
+        }
+    }
+    void thread(unsigned index) {
+        if (index == 0) {
+            data.write(1);
+            if (!how.fences_beside) A::fence(how.write_fence);
+            write_word();
+            if (how.fences_beside) A::fence(how.write_fence);
+        } else {
+            if (how.fences_beside) A::fence(how.read_fence);
+            if (!read_word()) return;
+            if (!how.fences_beside) A::fence(how.read_fence);
+            const int seen = data.read();
+            met = true;
+            expect(seen == 1, "what was written is not there");
+        }
+    }
+};
+bool has_acquire(std::memory_order fence) { return fence == acquire || fence == seq_cst; }
+bool has_release(std::memory_order fence) { return fence == release || fence == seq_cst; }
+
+void expect_synchronization_as_the_orders_say(const synchronization& how) {
+    synchronizes::how = how;
+    synchronizes::met = false;
+    explorer search{program_of<synchronizes>(), {}};
+    search.run({});
+    const bool released = how.write == release || (!how.fences_beside && has_release(how.write_fence));
+    const bool acquired = how.read == acquire || (!how.fences_beside && has_acquire(how.read_fence));
+    EXPECT_EQ(search.why(), released && acquired ? "" : "data race")
+        << "write " << static_cast<unsigned>(how.writes) << " " << model::name_of(how.write) << ", read "
+        << static_cast<unsigned>(how.reads) << " " << model::name_of(how.read) << ", fences "
+        << model::name_of(how.write_fence) << " and " << model::name_of(how.read_fence)
+        << (how.fences_beside ? " on the wrong side" : "");
+    EXPECT_EQ(synchronizes::met, !search.failed());
+}
+TEST(explore, what_synchronizes_is_no_race_and_all_else_is_one) {
+    constexpr std::memory_order no_fence = relaxed;
+    for (const access writes : all_writes)
+        for (const access reads : all_accesses) {
+            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait for ever
+            for (const auto write : {relaxed, release})
+                for (const auto read : {relaxed, acquire})
+                    for (const auto write_fence : {no_fence, acquire, release, seq_cst})
+                        for (const auto read_fence : {no_fence, acquire, release, seq_cst})
+                            for (const bool beside : {false, true})
+                                expect_synchronization_as_the_orders_say(
+                                    {writes, reads, write, read, write_fence, read_fence, beside});
+        }
+}
+
+/// The word goes through a read-modify-write of a third thread, which knows of nothing.
+struct through_a_third {
+    static constexpr unsigned threads = 3;
+    inline static access by;
+    A::atomic<unsigned> word{7};
+    A::cell<int> data;
+    void thread(unsigned index) {
+        if (index == 0) {
+            data.write(1);
+            word.store(2, release);
+        } else if (index == 1) {
+            unsigned two = 2;
+            switch (by) {
+                case access::add: (void)word.fetch_add(1, relaxed); break;
+                case access::sub: (void)word.fetch_sub(~0U, relaxed); break;
+                case access::bit_and: (void)word.fetch_and(6, relaxed); break;
+                case access::bit_or: (void)word.fetch_or(1, relaxed); break;
+                case access::compare: (void)word.compare_exchange_strong(two, 3, relaxed, relaxed); break;
+                case access::compare_weak: (void)word.compare_exchange_weak(two, 3, relaxed, relaxed); break;
+                default: word.store(3, relaxed);
+            }
+        } else if (const unsigned seen = word.load(acquire); seen == 2 || seen == 3) {
+            (void)data.read();
+        }
+    }
+};
+TEST(explore, a_release_sequence_goes_on_through_every_read_modify_write_and_through_no_store) {
+    for (const access by : {access::plain, access::add, access::sub, access::bit_and, access::bit_or, access::compare,
+                            access::compare_weak}) {
+        through_a_third::by = by;
+        explorer search{program_of<through_a_third>(), {}};
+        search.run({});
+        EXPECT_EQ(search.failed(), by == access::plain) << static_cast<unsigned>(by) << ": " << search.why();
+    }
+}
+
+// Races, whichever threads they are between.
+
+/// What two of several threads do to something, while the others only read words of their own.
+enum class deed : unsigned { reads, writes, ends };
+struct two_of_several {
+    inline static deed first_deed, second_deed;
+    inline static unsigned first, second;
+    static constexpr unsigned threads = 5;
+    A::cell<int>* data = nullptr;
+    A::atomic<int>* word = nullptr;
+    A::atomic<int> elsewhere{0};
+    inline static bool of_words;
+
+    void before() {
+        data = new A::cell<int>;
+        word = new A::atomic<int>{0};
+    }
+    void thread(unsigned index) {
+        if (index != first && index != second) return (void)elsewhere.load(relaxed);
+        const deed what = index == first ? first_deed : second_deed;
+        if (what == deed::ends) return of_words ? delete word : delete data;
+        if (of_words) return what == deed::reads ? (void)word->load(relaxed) : word->store(1, relaxed);
+        what == deed::reads ? (void)data->read() : data->write(1);
+    }
+};
+TEST(explore, a_race_is_found_between_any_two_of_several_threads) {
+    for (const bool of_words : {false, true})
+        for (const deed first : {deed::reads, deed::writes, deed::ends})
+            for (const deed second : {deed::reads, deed::writes, deed::ends})
+                for (unsigned i = 0; i < two_of_several::threads; ++i)
+                    for (unsigned j = 0; j < two_of_several::threads; ++j) {
+                        if (i == j || (first == deed::ends && second == deed::ends)) continue;
+                        two_of_several::of_words = of_words;
+                        two_of_several::first_deed = first;
+                        two_of_several::second_deed = second;
+                        two_of_several::first = i;
+                        two_of_several::second = j;
+                        const bool ends = first == deed::ends || second == deed::ends;
+                        const bool race = ends || (!of_words && (first == deed::writes || second == deed::writes));
+                        explorer search{program_of<two_of_several>(), {}};
+                        search.run({});
+                        EXPECT_EQ(search.failed(), race)
+                            << (of_words ? "word" : "cell") << ": thread " << i << " does "
+                            << static_cast<unsigned>(first) << ", thread " << j << " " << static_cast<unsigned>(second);
+                    }
+}
+
+/// All of them read; one of them writes when it has heard that the others are through, but for one of whom it has not heard.
+struct all_but_one_are_heard {
+    static constexpr unsigned threads = 5;
+    inline static unsigned writer, unheard, ends;
+    A::cell<int>* data = nullptr;
+    A::atomic<unsigned> through{0};
+    void before() { data = new A::cell<int>; }
+    void thread(unsigned index) {
+        if (index != writer) {
+            (void)data->read();
+            (void)through.fetch_add(1, index == unheard ? relaxed : release);
+            return;
+        }
+        (void)A::await(through, acquire, [](unsigned seen) { return seen == threads - 1; });
+        ends != 0 ? delete data : data->write(1);
+    }
+};
+TEST(explore, a_write_races_with_the_one_reader_of_several_that_it_has_not_heard_of) {
+    for (all_but_one_are_heard::ends = 0; all_but_one_are_heard::ends < 2; ++all_but_one_are_heard::ends)
+        for (unsigned writer = 0; writer < all_but_one_are_heard::threads; ++writer)
+            for (unsigned unheard = 0; unheard < all_but_one_are_heard::threads; ++unheard) {
+                all_but_one_are_heard::writer = writer;
+                all_but_one_are_heard::unheard = unheard;
+                explorer search{program_of<all_but_one_are_heard>(), {}};
+                search.run({});
+                EXPECT_EQ(search.failed(), unheard != writer) << writer << " has not heard of " << unheard;
+                EXPECT_EQ(search.why(), unheard != writer ? "data race" : "");
+            }
+}
+
+// What a round that is in vain has done.
+
+enum class effect : unsigned {
+    none,
+    loads,
+    fails,
+    fences,
+    reads,
+    prepares,
+    stores,
+    exchanges,
+    adds,
+    subs,
+    ands,
+    ors,
+    compares,
+    writes,
+    starts
+};
+struct round_with_an_effect {
+    static constexpr unsigned threads = 2;
+    inline static effect has;
+    A::atomic<unsigned> word{7}, other{0};
+    A::cell<int> data;
+    void thread(unsigned index) {
+        if (index == 1) return other.store(1, relaxed);
+        A::retry_loop loop;
+        while (other.load(relaxed) != 1) {
+            unsigned expected = has == effect::fails ? 6 : 7;
+            switch (has) {
+                case effect::none: break;
+                case effect::loads: (void)word.load(acquire); break;
+                case effect::fails:
+                case effect::compares: (void)word.compare_exchange_strong(expected, 7, relaxed, relaxed); break;
+                case effect::fences: A::fence(seq_cst); break;
+                case effect::reads: (void)data.read(); break;
+                case effect::prepares: loop.prepare(word, 1); break;
+                case effect::stores: word.store(7, relaxed); break;
+                case effect::exchanges: (void)word.exchange(7, relaxed); break;
+                case effect::adds: (void)word.fetch_add(0, relaxed); break;
+                case effect::subs: (void)word.fetch_sub(1, relaxed); break;
+                case effect::ands: (void)word.fetch_and(7, relaxed); break;
+                case effect::ors: (void)word.fetch_or(1, relaxed); break;
+                case effect::writes: data.write(1); break;
+                case effect::starts: (void)spawn([] {}); break;
+            }
+            loop.retry();
+        }
+    }
+};
+TEST(explore, a_round_that_is_in_vain_has_no_effect_of_any_kind) {
+    for (unsigned has = 0; has <= static_cast<unsigned>(effect::starts); ++has) {
+        round_with_an_effect::has = static_cast<effect>(has);
+        explorer search{program_of<round_with_an_effect>(), {}};
+        search.run({});
+        const bool expected = round_with_an_effect::has >= effect::stores;
+        EXPECT_EQ(search.failed(), expected) << "effect " << has;
+        EXPECT_EQ(search.broken(), expected) << "effect " << has;
+        const std::string why = expected ? "a round that is in vain has no effect: this one stored" : "";
+        EXPECT_EQ(search.why().substr(0, why.size()), why) << "effect " << has;
+    }
+}
+
+// Tokens that are damaged.
+
+/// Something of everything that a token speaks of; it fails now and then.
+struct a_bit_of_everything {
+    static constexpr unsigned threads = 3;
+    inline static bool may_fail = true;
+    A::atomic<unsigned> word{0}, bell{0};
+    unsigned first = 0;
+    void before() { first = A::choose(2) + A::choose(40); }
+    void thread(unsigned index) {
+        if (index == 0) {
+            unsigned expected = 0;
+            (void)word.compare_exchange_weak(expected, 1 + A::choose(2), relaxed, relaxed);
+            bell.store(1, release);
+        } else if (index == 1) {
+            if (A::choose(2) == 0) (void)A::await(bell, acquire, [](unsigned seen) { return seen == 1; });
+            word.store(word.load(seq_cst) + 1, seq_cst);
+        } else {
+            join(spawn([this] { (void)word.fetch_add(1, relaxed); }));
+        }
+    }
+    void after() { expect(word.load(relaxed) != 3 || first != 1 || A::choose(2) == 0 || !may_fail, "three"); }
+};
+
+std::set<std::string> tokens_of_everything(std::mt19937& random) {
+    std::set<std::string> tokens;
+    for (const bool may_fail : {true, false}) {
+        a_bit_of_everything::may_fail = may_fail;
+        explorer search{program_of<a_bit_of_everything>(), {}};
+        search.on_complete = [&](const graph&) {
+            if (random() % 64 == 0) tokens.insert(search.token());
+        };
+        search.run([&](const totals&) { return tokens.size() < 200; });
+        EXPECT_EQ(search.failed(), may_fail);
+        if (search.failed()) tokens.insert(search.token());
+    }
+    a_bit_of_everything::may_fail = true;
+    return tokens;
+}
+
+std::string damaged(std::string token, std::mt19937& random) {
+    const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+    constexpr char characters[] = "0123456789abcdefghijklmnopqrstuvwxyz:()-+ ,.%A\n\0\xff";
+    for (std::size_t damages = 1 + below(3); damages != 0; --damages) {
+        const std::size_t at = below(token.size() + 1);
+        const char other = characters[below(sizeof characters)];
+        switch (below(6)) {
+            case 0: token.insert(at, 1, other); break;
+            case 1: token.erase(at, 1 + below(4)); break;
+            case 2: token = token.substr(0, at); break;
+            case 3: token.insert(at, token.substr(below(token.size() + 1), below(8))); break;
+            case 4: token.insert(at, std::string{"("} + std::to_string(random()) + ")"); break;
+            default:
+                if (at < token.size()) token[at] = other;
+        }
+    }
+    return token;
+}
+
+TEST(explore, a_damaged_token_is_refused_in_a_sentence_or_stands_for_another_execution) {
+    std::mt19937 random{20240521};
+    const auto tokens = tokens_of_everything(random);
+    ASSERT_GT(tokens.size(), 50U);
+    int refused = 0, of_others = 0;
+    for (const std::string& token : tokens) {
+        explorer whole{program_of<a_bit_of_everything>(), {}};
+        whole.replay(token);
+        ASSERT_EQ(whole.token(), token);
+        for (int i = 0; i < 20; ++i) {
+            const std::string other = damaged(token, random);
+            explorer search{program_of<a_bit_of_everything>(), {}};
+            try {
+                search.replay(other);
+                ++of_others;
+                EXPECT_EQ(search.token(), other) << "is believed, and stands for something else";
+                EXPECT_TRUE(!search.failed() || search.why() == "three") << search.why();
+            } catch (const std::invalid_argument& why) {
+                ++refused;
+                EXPECT_NE(std::string{why.what()}.find(" token"), std::string::npos) << why.what();
+                EXPECT_NE(std::string{why.what()}.find(": expected "), std::string::npos) << why.what();
+            }
+        }
+    }
+    std::printf("%d refused, %d of other executions\n", refused, of_others);
+    EXPECT_GT(refused, of_others);
+}
+
+/// The token of some execution, without a choice after the threads.
+std::string replayed_from_everything() {
+    std::string token;
+    a_bit_of_everything::may_fail = false;
+    explorer search{program_of<a_bit_of_everything>(), {}};
+    search.on_complete = [&](const graph&) { token = search.token(); };
+    search.run([&](const totals&) { return token.empty(); });
+    a_bit_of_everything::may_fail = true;
+    return token;
+}
+TEST(explore, what_is_wrong_with_a_token_is_said) {
+    const auto expect_refusal = [](const std::string& token, const std::string& why) {
+        explorer search{program_of<a_bit_of_everything>(), {}};
+        try {
+            search.replay(token);
+            ADD_FAILURE() << token << ": expected \"" << why << "\", found that it is believed";
+        } catch (const std::invalid_argument& refused) {
+            EXPECT_EQ(std::string{refused.what()}, why) << token;
+        }
+    };
+    const std::string no_digit = ": expected a digit or a colon, found ";
+    const std::string no_number =
+        ": expected a digit, or a number in parentheses where no digit is enough, found \"(\"";
+    expect_refusal("", "character 1 of the token" + no_digit + "its end");
+    expect_refusal("00:", "character 4 of the token" + no_digit + "its end");
+    expect_refusal("00:0:", "character 5 of the token" + no_digit + "\":\"");
+    expect_refusal("0A::", "character 2 of the token" + no_digit + "\"A\"");
+    for (const char* const number : {"(", "()", "(36", "(5)", "(x)", "(-1)", "(+40)", "( 40)", "(036)", "(40 )",
+                                     "(256)", "(4294967336)", "(99999999999999999999)"}) {
+        expect_refusal("0" + std::string{number} + "::", "character 2 of the token" + no_number);
+        expect_refusal("00:0" + std::string{number} + ":",
+                       number == std::string{"(256)"}
+                           ? "step 1 of the token: expected an option that there is, found 256"
+                           : "character 5 of the token" + no_number);
+    }
+    expect_refusal("0(255)::", "choices of the token: expected one of 40, found 255");
+    expect_refusal("0::", "choices of the token before the threads: expected 2, found 1");
+    expect_refusal("000::", "choices of the token before the threads: expected 2, found 3");
+    expect_refusal("00::", "step 1 of the token: expected one, found its end");
+    expect_refusal("00:0:0", "character 5 of the token" + no_digit + "\":\"");
+    expect_refusal("00:70:", "step 1 of the token: expected a thread that can go on, found 7");
+    expect_refusal("00:02:", "step 1 of the token: expected an option that there is, found 2");
+    const std::string whole = replayed_from_everything();
+    expect_refusal(whole + "0", "choices of the token after the threads: expected 0, found 1");
+    expect_refusal(whole.substr(0, whole.size() - 1) + "00:",
+                   "step " + std::to_string((whole.size() - 4) / 2 + 1) +
+                       " of the token: expected a thread that can go on, found 0");
+}
+
+}  // namespace
+}  // namespace shm::explore
