@@ -101,7 +101,7 @@ def kind_of(code, boundary, at, outer):
     head = code[boundary:at].rstrip()
     if outer == "value":
         return "value" if not head.endswith((")", "]")) else "block"  # a lambda among arguments
-    if CLASS.search(head) and not re.search(r"\)\s*(const|noexcept|->.*)?\s*$", head):
+    if CLASS.search(head) and not re.search(r"\)\s*((const|noexcept|->.*)\s*)*$", head):
         return "scope"
     if head == "" or re.search(r"(\b(else|do|try|const|noexcept|override|final|mutable)|&&?)$", head):
         return "block" if outer != "scope" or head != "" else "block"
