@@ -165,6 +165,24 @@ TYPED_TEST(each_stream, reads_a_word_once_when_it_attaches_and_when_a_role_is_cl
             counter.expect("claim_consumer", bytes.region(),
                            {a_look_at_producer, a_look_at_consumer, a_look_at_watermark},
                            [&] { EXPECT_TRUE(made.claim_consumer(somebody)); });
+
+        auto& header = **bytes.region().get<typename TypeParam::header>();
+        header.producer_claim.store(somebody.word(), std::memory_order_relaxed);
+        header.consumer_claim.store(somebody.word(), std::memory_order_relaxed);
+        const auto dead = kernel_of_tests::saw(somebody);
+        counter.expect("take_over_producer", bytes.region(), {producer, consumer, lap, claims_to_be_told, report},
+                       [&] { granted = made.take_over_producer(somebody_else, dead).has_value(); });
+        header.producer_claim.store(somebody.word(), std::memory_order_relaxed);
+        if (granted)
+            counter.expect("take_over_producer", bytes.region(), {a_look_at_producer, a_look_at_consumer},
+                           [&] { EXPECT_TRUE(made.take_over_producer(somebody_else, dead)); });
+        counter.expect("take_over_consumer", bytes.region(), {producer, consumer, lap, claims_to_be_told, report},
+                       [&] { granted = made.take_over_consumer(somebody_else, dead).has_value(); });
+        header.consumer_claim.store(somebody.word(), std::memory_order_relaxed);
+        if (granted)
+            counter.expect("take_over_consumer", bytes.region(),
+                           {a_look_at_producer, a_look_at_consumer, a_look_at_watermark},
+                           [&] { EXPECT_TRUE(made.take_over_consumer(somebody_else, dead)); });
     }
 }
 
@@ -315,21 +333,65 @@ TEST(a_member_of_a_slab, reads_the_word_of_a_lost_slot_for_its_state_and_again_t
     });
 }
 
-TEST(a_member_of_a_slab, follows_a_link_no_further_than_there_are_slots) {
-    guarded_bytes bytes{slab::required_size(three_slots)};
-    const auto made = slab::create(bytes.region(), three_slots).value();
-    std::optional<slab::member> dead{made.join(somebody_else).value()};
-    auto member = made.join(somebody).value();
-    (void)dead->try_alloc();
-    alignas(slab::member) std::array<std::byte, sizeof(slab::member)> grave;
-    new (grave.data()) slab::member{std::move(*dead)};
-    made.inner().slot(0).word.store(shm::slot_word{1, {}, shm::slot_state::free}.word(), std::memory_order_relaxed);
-    made.inner().slot(2).next.store(1, std::memory_order_relaxed);  // from which one came
-    read_counter counter;
+/// A slab of three slots, of which somebody else has taken the first and died.
+class a_slab_of_a_dead_member : public testing::Test {
+protected:
+    void dies() {
+        new (grave_.data()) slab::member{std::move(*dead_)};
+        dead_.reset();
+    }
+    [[nodiscard]] auto reclaim() {
+        return member_.reclaim(kernel_of_tests::saw(somebody_else), [](shm::slot_handle) { return true; });
+    }
+    [[nodiscard]] auto& slot(std::uint32_t index) const { return made_.inner().slot(index); }
+
+    static constexpr allowance first_word{metas, metas + 8, 2};  // and once more, as it is what the dead took last
+
+    const guarded_bytes bytes_{slab::required_size(three_slots)};
+    const slab made_ = slab::create(bytes_.region(), three_slots).value();
+    std::optional<slab::member> dead_{made_.join(somebody_else).value()};
+    slab::member member_ = made_.join(somebody).value();
+    const shm::slot_handle taken_ = *dead_->try_alloc();
+    read_counter counter_;
+
+private:
+    alignas(slab::member) std::array<std::byte, sizeof(slab::member)> grave_;
+};
+
+TEST_F(a_slab_of_a_dead_member, is_asked_of_what_it_sent_with_the_word_that_is_then_ended) {
+    dead_->mark_in_flight(taken_).value();
+    dies();
+    counter_.expect("reclaim", bytes_.region(),
+                    {field_of(0, claim, 2), field_of(1, claim), field_of(2, claim), field_of(0, incarnation),
+                     field_of(0, taking), field_of(0, giving), first_word, head, each_word_and_link},
+                    [&] { EXPECT_EQ(reclaim()->returned, 1U); });
+}
+
+TEST_F(a_slab_of_a_dead_member, is_walked_through_once_for_what_it_was_about_to_take) {
+    slot(0).word.store(shm::slot_word{1, {}, shm::slot_state::free}.word(), std::memory_order_relaxed);
+    dies();
+    // The head is read for the walk, and then to put the slot on top.
+    counter_.expect("reclaim", bytes_.region(),
+                    {field_of(0, claim, 2),
+                     field_of(1, claim),
+                     field_of(2, claim),
+                     field_of(0, incarnation),
+                     field_of(0, taking),
+                     field_of(0, giving),
+                     first_word,
+                     {0, 8, 2},
+                     each_word_and_link},
+                    [&] { EXPECT_EQ(reclaim()->returned, 1U); });
+}
+
+TEST_F(a_slab_of_a_dead_member, is_walked_through_no_further_than_there_are_slots) {
+    slot(0).word.store(shm::slot_word{1, {}, shm::slot_state::free}.word(), std::memory_order_relaxed);
+    slot(2).next.store(1, std::memory_order_relaxed);  // a circle: from there one came
+    dies();
     const allowance any_time{0, ~std::size_t{0}, ~0U};
-    counter.expect("reclaim", bytes.region(), {{metas + 16 + 8, metas + 16 + 12, 3}, any_time}, [&] {
-        EXPECT_FALSE(member.reclaim(kernel_of_tests::saw(somebody_else)).has_value());
-        EXPECT_TRUE(member.corrupt());
+    counter_.expect("reclaim", bytes_.region(), {{metas + 16 + 8, metas + 16 + 12, 3}, any_time}, [&] {
+        EXPECT_FALSE(reclaim().has_value());
+        EXPECT_TRUE(member_.corrupt());
     });
 }
 

@@ -307,6 +307,7 @@ TEST_F(refusals, what_was_moved_from_is_no_second_end) {
     auto producer = ring.claim_producer({1, 1}).value();
     auto consumer = ring.claim_consumer({2, 1}).value();
     ASSERT_EQ(producer.try_push(1), shm::push_result::pushed);
+    ASSERT_EQ(consumer.size(), 1u) << "which it has seen";
     auto new_producer = std::move(producer);
     auto new_consumer = std::move(consumer);
     // NOLINTBEGIN(bugprone-use-after-move): that is the point
