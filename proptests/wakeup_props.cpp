@@ -155,7 +155,7 @@ TEST_F(one_side, whatever_a_peer_writes_into_the_words_is_asleep_or_awake) {
 
 /// Looks that take a time each. A machine that is busy makes fewer of them in a given time, never more.
 struct slow_looks {
-    static constexpr auto each = 10us;
+    static constexpr auto each = 2us;
     std::int64_t made = 0;
     bool operator()() {
         ++made;
@@ -179,10 +179,10 @@ struct silent_bell {
 };
 
 TEST(a_long_sleep, makes_the_next_spin_shorter) {
-    constexpr auto longest = 16ms;
+    constexpr auto longest = 64ms;
     shm::wakeup<silent_bell>::word own{0}, of_peer{0};
     shm::wakeup<silent_bell> wake{own, of_peer, silent_bell{2 * longest}, longest};
-    for (const auto longest_now : {16ms, 8ms, 4ms}) {
+    for (const auto longest_now : {64ms, 32ms, 16ms, 8ms, 4ms, 4ms, 4ms}) {
         slow_looks looks;
         EXPECT_EQ(wake.wait(std::ref(looks), deadline::max()).value(), wakeup_result::timed_out);
         EXPECT_LE(looks.made, 1 + slow_looks::most_in(longest_now) + 2) << "one first, and two around the sleep";
