@@ -16,6 +16,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <source_location>
 #include <string>
 #include <vector>
 
@@ -297,11 +298,12 @@ enum class access : unsigned {
     compare,
     compare_weak,
     compare_fails,
+    weak_fails,
     awaits
 };
-constexpr access all_accesses[] = {access::plain,         access::exchange, access::add,     access::sub,
-                                   access::bit_and,       access::bit_or,   access::compare, access::compare_weak,
-                                   access::compare_fails, access::awaits};
+constexpr access all_accesses[] = {access::plain,         access::exchange,   access::add,     access::sub,
+                                   access::bit_and,       access::bit_or,     access::compare, access::compare_weak,
+                                   access::compare_fails, access::weak_fails, access::awaits};
 constexpr access all_writes[] = {access::plain,   access::exchange, access::add,     access::sub,
                                  access::bit_and, access::bit_or,   access::compare, access::compare_weak};
 
@@ -351,6 +353,10 @@ struct synchronizes {
             case access::compare_fails: {
                 unsigned seven = 7;
                 return !word.compare_exchange_strong(seven, 7, how.read, how.read);
+            }
+            case access::weak_fails: {
+                unsigned seen = 7;  // it may also fail though it finds that
+                return !word.compare_exchange_weak(seen, 7, how.read, how.read) && written(seen);
             }
             case access::awaits: return written(A::await(word, how.read, written));
             default: return written(word.load(how.read));
@@ -515,6 +521,94 @@ TEST(explore, a_write_races_with_the_one_reader_of_several_that_it_has_not_heard
                 EXPECT_EQ(search.failed(), unheard != writer) << writer << " has not heard of " << unheard;
                 EXPECT_EQ(search.why(), unheard != writer ? "data race" : "");
             }
+}
+
+// Which orders a search runs with.
+
+TEST(explore, one_order_is_weakened_at_one_site_until_it_is_restored) {
+    using model::op;
+    const std::source_location here = std::source_location::current();
+    const std::source_location there = std::source_location::current();
+    model::site_book book;
+    const auto expect_orders = [&](std::memory_order here_load, std::memory_order here_failure,
+                                   std::memory_order there_load) {
+        for (int twice = 0; twice < 2; ++twice) {  // the second time from what it remembers
+            EXPECT_EQ(book.effective(op::load, seq_cst, here), here_load);
+            EXPECT_EQ(book.effective(op::cas_failure, seq_cst, here), here_failure);
+            EXPECT_EQ(book.effective(op::load, seq_cst, there), there_load);
+            EXPECT_EQ(book.effective(op::store, release, there), release);
+        }
+    };
+    expect_orders(seq_cst, seq_cst, seq_cst);
+    EXPECT_EQ(book.seen().size(), 4U);
+    EXPECT_EQ(book.seen().at(model::key_of(there, op::store)).order, release);
+    book.weaken(model::key_of(here, op::load), acquire);
+    expect_orders(acquire, seq_cst, seq_cst);
+    book.weaken(model::key_of(there, op::load), relaxed);
+    expect_orders(seq_cst, seq_cst, relaxed);
+    book.weaken(model::key_of(here, op::cas_failure), acquire);
+    expect_orders(seq_cst, acquire, seq_cst);
+    book.restore();
+    expect_orders(seq_cst, seq_cst, seq_cst);
+    EXPECT_EQ(book.seen().size(), 4U);
+    book.weaken(model::key_of(here, op::load), acquire);
+    book.forget();
+    EXPECT_TRUE(book.seen().empty());
+    expect_orders(seq_cst, seq_cst, seq_cst);
+}
+
+TEST(explore, every_order_has_the_orders_one_step_below) {
+    using model::one_step_weaker;
+    using model::op;
+    using orders = std::vector<std::memory_order>;
+    EXPECT_EQ(one_step_weaker(op::load, seq_cst), orders{acquire});
+    EXPECT_EQ(one_step_weaker(op::cas_failure, seq_cst), orders{acquire});
+    EXPECT_EQ(one_step_weaker(op::store, seq_cst), orders{release});
+    EXPECT_EQ(one_step_weaker(op::rmw, seq_cst), orders{acq_rel});
+    EXPECT_EQ(one_step_weaker(op::fence, seq_cst), orders{acq_rel});
+    for (const op any : {op::load, op::store, op::rmw, op::cas_failure, op::fence}) {
+        EXPECT_EQ(one_step_weaker(any, acq_rel), (orders{acquire, release}));
+        EXPECT_EQ(one_step_weaker(any, acquire), orders{relaxed});
+        EXPECT_EQ(one_step_weaker(any, release), orders{relaxed});
+        EXPECT_EQ(one_step_weaker(any, relaxed), orders{});
+    }
+}
+
+/// What the layer asks for runs with the weakened order: every kind of access and a fence, none of which synchronizes then.
+TEST(explore, a_weakened_order_is_the_one_that_runs) {
+    const auto fails = [](const synchronization& how) {
+        synchronizes::how = how;
+        explorer search{program_of<synchronizes>(), {}};
+        search.run({});
+        return search.failed();
+    };
+    int weakened = 0;
+    for (const access writes : all_writes)
+        for (const access reads : all_accesses) {
+            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait for ever
+            for (const bool fences : {false, true}) {
+                const auto in_order = fences
+                                          ? synchronization{writes, reads, relaxed, relaxed, release, acquire, false}
+                                          : synchronization{writes, reads, release, acquire, relaxed, relaxed, false};
+                model::sites.forget();
+                ASSERT_FALSE(fails(in_order));
+                for (const auto& [key, site] : model::sites.seen()) {
+                    const bool writing = site.order == release;
+                    if (!writing && site.order != acquire) continue;
+                    // Where failing is what is looked for, success is not, and the other way round.
+                    const bool looked_for = reads == access::compare_fails || reads == access::weak_fails;
+                    if (!fences && !writing && (looked_for != (key.kind == model::op::cas_failure)) && looked_for)
+                        continue;
+                    model::sites.weaken(key, relaxed);
+                    EXPECT_TRUE(fails(in_order)) << "write " << static_cast<unsigned>(writes) << ", read "
+                                                 << static_cast<unsigned>(reads) << ", line " << key.line;
+                    model::sites.restore();
+                    ++weakened;
+                }
+            }
+        }
+    model::sites.forget();
+    EXPECT_GT(weakened, 300);
 }
 
 // What a round that is in vain has done.
