@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 // Every memory order is needed: each ordered site of the library is run one step weaker, and some scenario must fail.
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -72,6 +73,9 @@ struct known_sites {
     std::string unsound;
 };
 [[nodiscard]] known_sites sites_of(engine& by, const std::string& family, search how, const progress& tell = {});
+
+/// What a search of a scenario as written has found and met, so that `sites_of` need not search it again.
+void remember(const engine& by, const entry& scenario, const outcome& as_written, const std::map<site_key, site>& met);
 
 /// Makes the weakening that `token` names take effect; an empty token makes all orders as written again. Throws
 /// std::invalid_argument when there is no such site.
