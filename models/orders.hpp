@@ -28,8 +28,9 @@ struct weakening {
     struct finding {
         const entry* killer = nullptr;
         outcome how;
-        bool gave_up = false;  // some search ran out of time
-        std::string broken;    // a scenario that failed for a reason that says nothing
+        bool gave_up = false;    // some search ran out of time
+        std::string broken;      // a scenario that failed for a reason that says nothing
+        bool elsewhere = false;  // another family shares it, and may need it in a scenario that is too large
     };
     std::vector<finding> by_engine;  // in the order of the report's engines
 
@@ -48,7 +49,7 @@ struct orders_report {
 
     /// Whether that engine, which found nothing, may have missed it: in a scenario that is too large for it.
     [[nodiscard]] bool may_miss(std::size_t engine, const weakening::finding& found) const {
-        return found.killer == nullptr && found.broken.empty() && !has_searched_all[engine];
+        return found.killer == nullptr && found.broken.empty() && (found.elsewhere || !has_searched_all[engine]);
     }
 };
 
