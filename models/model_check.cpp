@@ -190,15 +190,18 @@ search search_for(const engine& by, const entry& scenario) {
 struct searched {
     search how;
     outcome result;
+    std::optional<outcome> of_all{};  // of the complete search, though a smaller one came after it
 };
 
 /// Tries what is asked for. Where that has more executions than are affordable, and the engine knows smaller searches: all
-/// executions with one preemption, however many they are, then with two, and so on up to the last that is affordable. A
-/// bound that the user has asked for is kept, whatever it costs.
+/// executions with one preemption, however many they are, then with two, and so on up to the last that is affordable; one
+/// more preemption has several times as many, so what will not be affordable is not tried. A bound that the user has asked
+/// for is kept, whatever it costs.
 searched search_as_far_as_affordable(engine& by, const entry& scenario, const search& asked, const progress& tell) {
     const auto try_out = [&](const search& how) { return searched{how, by.explore(scenario, how, tell)}; };
     const auto is_over = [](const searched& s) { return s.result.failed || s.result.exhausted; };
     const bool may_be_smaller = by.has_smaller_searches() && asked.kind != search_kind::sampled;
+    std::optional<outcome> of_all;
     search largest = asked;
     if (largest.kind == search_kind::bounded && chosen.bound) largest.affordable = 0;
     if (!may_be_smaller || largest.kind != search_kind::bounded || largest.affordable == 0) {
@@ -207,18 +210,22 @@ searched search_as_far_as_affordable(engine& by, const entry& scenario, const se
             whole.result.executions < largest.affordable)
             return whole;
         largest.kind = search_kind::bounded;
+        of_all = whole.result;
     }
     search how = largest;
     how.affordable = 0;
-    if (chosen.bound) return try_out(how);
-    how.bound = std::min(1U, largest.bound);
+    if (!chosen.bound) how.bound = std::min(1U, how.bound);
     searched found = try_out(how);
-    for (how.affordable = asked.affordable; is_over(found) && !found.result.failed && how.bound < largest.bound;) {
+    how.affordable = asked.affordable;
+    constexpr unsigned least_growth = 4;
+    while (found.result.exhausted && how.bound < largest.bound &&
+           found.result.executions <= how.affordable / least_growth) {
         ++how.bound;
-        searched more = try_out(how);
+        const searched more = try_out(how);
         if (!is_over(more) && more.result.executions >= how.affordable) break;
         found = more;
     }
+    found.of_all = of_all;
     return found;
 }
 
@@ -307,15 +314,18 @@ public:
         searched found;
         {
             watchdog over{named};
+            sites.forget();
             found = search_as_far_as_affordable(by_, scenario_, asked, [&](const outcome& so_far) {
                 over.heard_of(so_far);
                 line.show(fmt::format("{} executions, {:.0f} s", so_far.executions, so_far.seconds));
             });
         }
         line.clear();
-        const auto& [how, result] = found;
+        const auto& [how, result, of_all] = found;
         row& judged = rows.emplace_back(judge(by_, scenario_, how, result));
         judged.asked = asked;
+        if (asked.kind == search_kind::complete && (how.workers == 1 || !by_.can_split()) && how.shards == 1)
+            remember(by_, scenario_, of_all.value_or(result), sites.seen());
         judged.seconds = std::chrono::duration<double>(steady::now() - began).count();
         print_row(judged);
         if (judged.judged == verdict::incomplete)
@@ -435,8 +445,8 @@ void print_summary() {
         }
         fmt::print("{}: {}; {:.1f} s", by->name(), searches_of(*by), seconds);
         if (cut_down != 0)
-            fmt::print("; {} cut down, since a larger search has more than {} executions (--executions)", cut_down,
-                       chosen.executions.value_or(by->affordable()));
+            fmt::print("; {} cut down, since a larger search has more than {} executions, or would (--executions)",
+                       cut_down, chosen.executions.value_or(by->affordable()));
         fmt::print("\n");
     }
     if (!orders.empty()) fmt::print("memory orders weakened: {:.1f} s\n", seconds_of_orders);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 // Every memory order is needed: each ordered site of the library is run one step weaker, and some scenario must fail.
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,8 +28,9 @@ struct weakening {
     struct finding {
         const entry* killer = nullptr;
         outcome how;
-        bool gave_up = false;  // some search ran out of time
-        std::string broken;    // a scenario that failed for a reason that says nothing
+        bool gave_up = false;    // some search ran out of time
+        std::string broken;      // a scenario that failed for a reason that says nothing
+        bool elsewhere = false;  // another family shares it, and may need it in a scenario that is too large
     };
     std::vector<finding> by_engine;  // in the order of the report's engines
 
@@ -47,7 +49,7 @@ struct orders_report {
 
     /// Whether that engine, which found nothing, may have missed it: in a scenario that is too large for it.
     [[nodiscard]] bool may_miss(std::size_t engine, const weakening::finding& found) const {
-        return found.killer == nullptr && found.broken.empty() && !has_searched_all[engine];
+        return found.killer == nullptr && found.broken.empty() && (found.elsewhere || !has_searched_all[engine]);
     }
 };
 
@@ -72,6 +74,9 @@ struct known_sites {
     std::string unsound;
 };
 [[nodiscard]] known_sites sites_of(engine& by, const std::string& family, search how, const progress& tell = {});
+
+/// What a search of a scenario as written has found and met, so that `sites_of` need not search it again.
+void remember(const engine& by, const entry& scenario, const outcome& as_written, const std::map<site_key, site>& met);
 
 /// Makes the weakening that `token` names take effect; an empty token makes all orders as written again. Throws
 /// std::invalid_argument when there is no such site.

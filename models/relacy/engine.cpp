@@ -504,7 +504,7 @@ public:
     [[nodiscard]] search_kind usual(form how) const override {
         return how == form::waits ? search_kind::bounded : search_kind::complete;
     }
-    [[nodiscard]] std::uint64_t affordable() const override { return 30'000; }
+    [[nodiscard]] std::uint64_t affordable() const override { return 50'000; }
     [[nodiscard]] bool can(search_kind) const override { return true; }
 
     [[nodiscard]] outcome explore(const entry& scenario, const search& how, const progress& tell) override {
