@@ -446,6 +446,39 @@ TEST(engine, a_search_that_ran_out_of_time_does_not_say_exhausted) {
     EXPECT_FALSE(cut_off.exhausted);
 }
 
+/// What model-check asks: with a limit of time or of executions, with workers and shards.
+TEST(engine, a_search_that_is_ended_by_any_limit_does_not_say_exhausted) {
+    const program p(3, std::vector<step>(5, step{step::add, 0, 1, relaxed}));
+    running = &p;
+    std::set<std::string> ignored;
+    outcomes = &ignored;
+    const entry scenario{"engine",
+                         "large",
+                         form::tries,
+                         3,
+                         "",
+                         false,
+                         {[] { return std::make_unique<interpreted<explore_atomics>>(); },
+                          [] { return std::make_unique<interpreted<A>>(); }}};
+    search how;
+    how.seconds = 0;
+    for (const unsigned workers : {1U, 3U})
+        for (const unsigned shards : {1U, 2U}) {
+            how.workers = workers;
+            how.shards = shards;
+            for (how.shard = 0; how.shard < shards; ++how.shard) {
+                const auto cut_off = explore_engine().explore(scenario, how);
+                EXPECT_FALSE(cut_off.failed) << cut_off.why;
+                EXPECT_FALSE(cut_off.exhausted) << workers << " workers, shard " << how.shard << " of " << shards;
+            }
+        }
+    how = {};
+    how.affordable = 100;
+    const auto given_up = relacy_engine().explore(scenario, how);
+    EXPECT_FALSE(given_up.failed) << given_up.why;
+    EXPECT_FALSE(given_up.exhausted);
+}
+
 TEST(engine, a_token_of_another_program_is_refused) {
     recording execution;
     const auto scenario = scenario_of<lost_update>(2);
