@@ -203,6 +203,8 @@ struct edges_of_a_type {
                     word.store(before, relaxed);
                     const T expected = call(real), found = call(word);
                     expect(found == expected && word.load(relaxed) == real.load(relaxed), what);
+                    T held = real.load(relaxed);  // bits beyond the width would keep it from being found
+                    expect(word.compare_exchange_strong(held, operand, relaxed, relaxed), what);
                 };
                 same([=](auto& w) { return w.fetch_add(operand, relaxed); }, "an addition wraps at the word's width");
                 same([=](auto& w) { return w.fetch_sub(operand, relaxed); }, "a subtraction wraps at the word's width");
