@@ -38,6 +38,7 @@ failing_call failing_getrlimit, failing_sysinfo, failing_memfd_create, failing_p
     failing_mmap, failing_madvise, failing_fstat, failing_fstatfs;
 bool huge_pages_in_stock = true;  // when not, a file of them is made, but holds nothing
 bool huge_file_made = false;
+void (*before_the_seals_are_asked)(int fd) = nullptr;         // what somebody else does just then
 off_t interrupted_above = std::numeric_limits<off_t>::max();  // a signal comes before that many bytes are reserved
 
 }  // namespace
@@ -59,6 +60,7 @@ int wrapped_posix_fallocate(int fd, off_t offset, off_t length) {
 int real_fcntl(int fd, int command, int argument) asm("__real_fcntl");
 int wrapped_fcntl(int fd, int command, int argument) asm("__wrap_fcntl");
 int wrapped_fcntl(int fd, int command, int argument) {
+    if (command == F_GET_SEALS && before_the_seals_are_asked) std::exchange(before_the_seals_are_asked, nullptr)(fd);
     return failing_fcntl.fails() ? -1 : real_fcntl(fd, command, argument);
 }
 void* real_mmap(void* at, std::size_t length, int protection, int flags, int fd, off_t offset) asm("__real_mmap");
@@ -119,11 +121,11 @@ TEST(memfd_region, create_makes_sealed_zeroed_storage_of_that_size) {
     const shm::region bytes = made.region();
     EXPECT_EQ(bytes.size_bytes(), 100'001U);
     EXPECT_TRUE(bytes.writable());
-    EXPECT_TRUE(std::all_of(bytes.data(), bytes.data() + bytes.size_bytes(), [](auto b) { return b == std::byte{0}; }));
-    struct stat found{};
+    struct stat found{};  // first: a look at bytes that have no storage gets them some
     ASSERT_EQ(fstat(made.fd(), &found), 0);
     EXPECT_EQ(found.st_size, 100'001);
     EXPECT_GE(found.st_blocks * 512, 100'001) << "memory would be asked for at the first write, and might not be had";
+    EXPECT_TRUE(std::all_of(bytes.data(), bytes.data() + bytes.size_bytes(), [](auto b) { return b == std::byte{0}; }));
     EXPECT_EQ(fcntl(made.fd(), F_GET_SEALS, 0) & all_seals, all_seals);
     EXPECT_EQ(fcntl(made.fd(), F_GETFD, 0) & FD_CLOEXEC, FD_CLOEXEC);
     EXPECT_FALSE(made.huge_pages_used());
@@ -204,6 +206,18 @@ TEST(memfd_region, attach_refuses_every_set_of_seals_that_lacks_one) {
         RC_ASSERT(attached.error() == (fault{fault_kind::seals, all_seals, static_cast<std::uint64_t>(seals)}));
         RC_ASSERT(open_descriptors() == before);
     }));
+}
+
+// Until it is sealed, its size may change: who asks for it before the seals maps what is there no more.
+TEST(memfd_region, attach_asks_for_the_size_when_it_can_change_no_more) {
+    before_the_seals_are_asked = [](int fd) {
+        ASSERT_EQ(ftruncate(fd, page), 0);
+        ASSERT_EQ(real_fcntl(fd, F_ADD_SEALS, all_seals), 0);
+    };
+    const auto attached = memfd_region::attach(memory_with_seals(2 * page, 0));
+    before_the_seals_are_asked = nullptr;
+    ASSERT_TRUE(attached.has_value()) << attached.error().sentence();
+    EXPECT_EQ(attached->region().size_bytes(), page);
 }
 
 TEST(memfd_region, attach_refuses_memory_that_cannot_be_sealed) {

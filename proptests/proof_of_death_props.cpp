@@ -188,11 +188,11 @@ TEST(this_process, that_cannot_be_read_of_is_reported_and_leaves_nothing) {
 TEST(this_process, the_incarnation_is_the_low_half_of_field_22) {
     const temporary_directory directory;
     const std::string path = directory / "stat";
-    std::ofstream{path} << "7 (name) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 81604378666 23 24\n";
+    std::ofstream{path} << "7 (name) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 81909798520 23 24\n";
     opened_instead = path.c_str();
     const auto me = shm::this_process();
     opened_instead = nullptr;
-    EXPECT_EQ(me.value(), (peer_id{static_cast<std::uint32_t>(getpid()), 42}));  // 19 * 2^32 + 42
+    EXPECT_EQ(me.value(), (peer_id{static_cast<std::uint32_t>(getpid()), 0x12345678}));  // 19 * 2^32 + 0x12345678
 }
 
 TEST(this_process, of_which_proc_tells_no_start_time_is_refused) {
