@@ -167,7 +167,13 @@ def run(command, number, name):
     output.parent.mkdir(parents=True, exist_ok=True)
     watched = [ROOT / "ci" / "watched.py", "--cpu", str(CPU_SECONDS), "--asleep", str(ASLEEP_SECONDS), *command]
     with output.open("wb") as out:
-        status = subprocess.run(watched, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT).returncode
+        process = subprocess.Popen(watched, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        status = process.wait()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)  # the children that a test leaves when it dies
+    except ProcessLookupError:
+        pass
     ended = "passed" if status == 0 else "has no end" if status == 124 else "failed" if status > 0 else \
         f"dies of {signal.Signals(-status).name}"
     return Ended(ended, output.read_text(errors="replace"), reached.read_bytes()[0] != 0)
