@@ -16,6 +16,8 @@ export NINJA_STATUS = [%f/%t, %e s]$(space)
 export CTEST_PROGRESS_OUTPUT = 1
 space := $(subst ,, )
 
+# Generated clients of NAME, where it has some.
+clients_of_name = $(patsubst models/%_clients.cpp,%-clients,$(wildcard models/$(NAME)_clients.cpp))
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
@@ -60,11 +62,12 @@ check: tools ## what guards one primitive: its proofs, and the properties of wha
 	@test -n "$(NAME)" || { echo "make check: expected NAME=x, the name of a primitive, found none" >&2; exit 2; }
 	@test -f "models/$(NAME)_model.cpp" || { echo "make check: expected a primitive with its proofs, found no models/$(NAME)_model.cpp" >&2; exit 2; }
 	$(call configure_and_build,dev) --target $(NAME)-guards
-	$(call configure_and_build,model-check) --target $(NAME)-check
+	$(call configure_and_build,model-check) --target $(NAME)-check $(clients_of_name)
 	@# Each is run and heard, though another has failed.
 	@failed=0; \
 	ctest --test-dir build/dev --output-on-failure --no-tests=error --parallel $(JOBS) --tests-regex "$$(cat build/dev/$(NAME).guards)" || failed=1; \
 	build/model-check/models/$(NAME)-check || failed=1; \
+	for clients in $(clients_of_name); do build/model-check/models/$$clients --gtest_brief=1 || failed=1; done; \
 	! grep -Hnw OWED core/shm/$(NAME).hpp */$(NAME)_*.cpp README.md || failed=1; \
 	exit $$failed
 
@@ -72,7 +75,7 @@ new-primitive: tools ## lay a primitive and its proofs, to be filled in: NAME=x
 	@tools/new_primitive.py "$(NAME)"
 
 mutants: tools ## plant each known mistake and run what has to find it; ARGS=NAME plants some
-	ci/mistakes.py $(ARGS)
+	ci/mistakes.py --jobs $(JOBS) $(ARGS)
 
 tsan: tools ## the scenarios with real threads, under ThreadSanitizer
 	$(call configure_and_build,tsan)

@@ -22,8 +22,8 @@ from progress import Progress  # noqa: E402
 
 WORK = ROOT / "build" / "mistakes"
 KEYS = {"name", "sentence", "file", "old", "new", "change", "found_by", "relacy", "cannot_show", "alone", "expression"}
-CPU_SECONDS = 60  # of one run; then it counts as endless
-ASLEEP_SECONDS = 20  # in which nothing of a run could have moved; then it counts as endless, too
+CPU_SECONDS = 30  # of one run; then it counts as endless
+ASLEEP_SECONDS = 15  # in which nothing of a run could have moved; then it counts as endless, too
 
 
 def stop(sentence):
@@ -95,6 +95,11 @@ def read_tables(folder, sources):
     names = [mistake.title for mistake in mistakes]
     wrong += [f"{name}: expected a name of its own, found it {names.count(name)} times"
               for name in sorted(set(names)) if names.count(name) > 1]
+    planted = {}
+    for mistake in mistakes:
+        edits = tuple(sorted((change.file, *change.narrowed()) for change in mistake.changes))
+        if edits and planted.setdefault(edits, mistake.title) != mistake.title:
+            wrong.append(f"{mistake.title}: expected a mistake of its own, found that of {planted[edits]}")
     if wrong:
         stop("\nmistakes: ".join(wrong))
     for number, mistake in enumerate(mistakes, 1):
@@ -142,7 +147,7 @@ def compile_targets(build, targets, jobs, log, tell):
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for line in ninja.stdout:
             out.write(line)
-            step = re.match(r"\[(\d+)/(\d+)\]", line)
+            step = re.match(r"\[(\d+)/(\d+)\b", line)
             if step:
                 tell(int(step[1]), int(step[2]))
         return ninja.wait() == 0
@@ -280,10 +285,12 @@ def as_it_is(mistake, programs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pattern", nargs="?", default="", help="only mistakes whose TABLE-NAME contains this, or matches it as with *")
+    parser.add_argument("pattern", nargs="?", default="", 
+                        help="only mistakes whose TABLE-NAME contains this, or matches it as with *")
     parser.add_argument("--list", action="store_true", help="print the mistakes and what finds each")
-    parser.add_argument("--check", action="store_true", help="only read the tables: does each old text stand where it should?")
-    parser.add_argument("--write", type=Path, metavar="TREE", help="only write the sources with the one mistake into a copy of the tree")
+    parser.add_argument("--check", action="store_true", help="only read the tables, and see that each old text is there")
+    parser.add_argument("--write", type=Path, metavar="TREE",
+                        help="only write the sources with the one mistake into a copy of the tree")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="programs at a time (default: every CPU)")
     parser.add_argument("--tables", type=Path, default=ROOT / "models" / "mistakes", help="the folder of the tables")
     asked = parser.parse_args()
@@ -383,7 +390,8 @@ def main():
     found = sum(results.values())
     for title in failed:
         print(f"mistakes: {title}: FAILED")
-    print(f"mistakes: {len(results)} planted, {found} found, {len(excused)} that nothing can show, 0 patches, {line.seconds():.0f} s")
+    print(f"mistakes: {len(results)} planted, {found} found, {len(excused)} that nothing can show, "
+          f"{len(list(asked.tables.glob('*.patch')))} patches, {line.seconds():.0f} s")
     print(f"mistakes: {found} passed, {len(failed)} failed")
     return 1 if failed else 0
 

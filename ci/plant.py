@@ -139,17 +139,32 @@ class Places:
         return found
 
 
+def units_of(edits, places):
+    """The block for each edit of one mistake in one file, or None where there is no such block."""
+    # What one function holds stays together: a name that one change declares may be used by the next.
+    common = places.around(min(edit[0] for edit in edits), max(edit[1] for edit in edits))
+    units = [common or places.around(edit[0], edit[1]) for edit in edits]
+    if None in units:
+        return None
+    # A branch within another of the same mistake would never be taken.
+    nested = any(a != b and a[0] <= b[0] and b[1] <= a[1] for a in units for b in units)
+    return None if nested else units
+
+
 def divide(sources, mistakes):
     """Those that can be chosen at run time, and those that have to be compiled alone."""
     places = {}
     together, apart = [], []
     for mistake in mistakes:
-        fits = not mistake.alone
+        edits = {}
         for change in mistake.changes:
-            place = places.setdefault(change.file, Places(sources[change.file]))
-            begin, end, _ = change.narrowed()
-            fits = fits and (change.expression or place.around(begin, end) is not None)
-        (together if fits else apart).append(mistake)
+            places.setdefault(change.file, Places(sources[change.file]))
+            edits.setdefault(change.file, []).append(change.narrowed())
+        if any(change.expression for change in mistake.changes):
+            fits = len(mistake.changes) == 1
+        else:
+            fits = all(units_of(of_file, places[file]) for file, of_file in edits.items())
+        (together if fits and not mistake.alone else apart).append(mistake)
     return together, apart
 
 
@@ -181,10 +196,8 @@ def planted(text, changes):
             continue
         edits.setdefault(number, []).append(change.narrowed())
     for number, of_one in edits.items():
-        # What one function holds stays together: a name that one change declares may be used by the next.
-        common = places.around(min(edit[0] for edit in of_one), max(edit[1] for edit in of_one))
-        for edit in of_one:
-            units.setdefault(common or places.around(edit[0], edit[1]), {}).setdefault(number, []).append(edit)
+        for edit, unit in zip(of_one, units_of(of_one, places)):
+            units.setdefault(unit, {}).setdefault(number, []).append(edit)
 
     def rendered(begin, end):
         """The block, its inner units and its expressions rendered."""

@@ -620,6 +620,19 @@ TEST(bip_buffer_preconditions, are_asserted) {
     consumer.consume(2);
 }
 
+TEST(message_framing, forgets_what_was_prepared_when_something_else_is_sent) {
+    guarded_bytes bytes{framing::buffer::required_size(8)};
+    auto [producer, consumer] = framing::buffer::create(bytes.region(), 8)->split({1, 1}).value();
+    framing::sender sender{std::move(producer)};
+    framing::receiver receiver{std::move(consumer)};
+    ASSERT_TRUE(sender.try_prepare(16));
+    ASSERT_EQ(sender.try_send({}), send_result::sent);
+    EXPECT_DEBUG_DEATH(EXPECT_FALSE(sender.commit(16)), "words\\(size_bytes\\) <= prepared.size\\(\\)");
+    ASSERT_EQ(receiver.try_receive()->size_bytes, 0u);
+    receiver.consume();
+    EXPECT_FALSE(receiver.try_receive().has_value());
+}
+
 TEST(message_framing, is_no_second_sender_where_it_was_moved_from) {
     guarded_bytes bytes{framing::buffer::required_size(8)};
     auto [producer, consumer] = framing::buffer::create(bytes.region(), 8)->split({1, 1}).value();
