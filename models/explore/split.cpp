@@ -242,7 +242,7 @@ finding search(const program& subject, const settings& how, const part& which,
             if (go_on && !go_on(board.counted.now())) board.stop = true;
         });
     }
-    found.exhausted = !board.stop;
+    found.exhausted = true;  // also of a search that was told to stop when all had been seen
     for (const subtree& result : shared.results()) {
         found.counted += result.counted;
         found.exhausted = found.exhausted && result.exhausted;
