@@ -18,8 +18,8 @@
 
 namespace shm {
 
-/// A model's cells are not bytes side by side. So a scenario prepares a place, and commits no bytes of it: whether a side is
-/// left asleep does not depend on what a message says.
+/// A model's cells are not bytes side by side. So a scenario prepares a place, and commits no bytes of it: whether a
+/// side is left asleep does not depend on what a message says.
 template <class Cell>
     requires requires(Cell& cell) { cell.read(); }
 std::span<std::uint64_t> values(std::span<Cell> cells) {
@@ -341,7 +341,8 @@ struct bell_refused {
     void after() {}
 };
 
-/// The bell of a request was refused, and the other side may sleep: a side that waited for the answer would wait forever.
+/// The bell of a request was refused, and the other side may sleep: a side that waited for the answer would wait
+/// forever.
 template <class A, form Form>
 struct request_bell_refused {
     static constexpr unsigned threads = 2;
@@ -367,8 +368,8 @@ struct request_bell_refused {
     void after() { check(Form == form::tries || answered); }
 };
 
-/// Messages are written in place. Each place is as large as the buffer, and its message takes one word of it: an empty run has
-/// to precede the next place.
+/// Messages are written in place. Each place is as large as the buffer, and its message takes one word of it: an empty
+/// run has to precede the next place.
 template <class A, form Form>
 struct made_in_place {
     static constexpr unsigned threads = 2;
@@ -394,8 +395,8 @@ struct made_in_place {
     void after() { check(Form == form::tries || received == messages); }
 };
 
-/// A sender that never waits in a call: it tries, announces its sleep, tries once more, and sleeps on the bell's descriptor.
-/// The message is the longest that fits, so an empty run precedes it.
+/// A sender that never waits in a call: it tries, announces its sleep, tries once more, and sleeps on the bell's
+/// descriptor. The message is the longest that fits, so an empty run precedes it.
 template <class A, form Form>
 struct loop_sends {
     static constexpr unsigned threads = 2;
@@ -426,8 +427,8 @@ private:
     }
 };
 
-/// The system has no memory for the bell that an empty run needs: the sender must not wait for room that the receiver, still
-/// asleep, does not make.
+/// The system has no memory for the bell that an empty run needs: the sender must not wait for room that the receiver,
+/// still asleep, does not make.
 template <class A, form Form>
 struct bell_for_room_refused {
     static constexpr unsigned threads = 2;
@@ -454,8 +455,8 @@ struct bell_for_room_refused {
     void after() { check(Form == form::tries || received); }
 };
 
-/// A peer that writes nonsense, and rings: a position or a length when the victim waits for a message, a position when it waits
-/// for room.
+/// A peer that writes nonsense, and rings: a position or a length when the victim waits for a message, a position when
+/// it waits for room.
 template <class A, form Form>
 struct nonsense {
     static constexpr unsigned threads = 2;

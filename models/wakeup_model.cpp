@@ -319,8 +319,9 @@ struct bell_refused {
     void after() {}
 };
 
-/// The bell was refused, and the publisher does not come back to ring it: a waiter that sleeps then wakes at its deadline. If
-/// that notification has taken its announcement, and it announces another sleep, it finds what was published.
+/// The bell was refused, and the publisher does not come back to ring it: a waiter that sleeps then wakes at its
+/// deadline. If that notification has taken its announcement, and it announces another sleep, it finds what was
+/// published.
 template <class A>
 struct refused_and_announced_again {
     static constexpr unsigned threads = 2;
