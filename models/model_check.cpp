@@ -245,9 +245,12 @@ std::string explain(engine& by, const entry& scenario, const search& how, const 
     return trace_of(scenario, execution, result);
 }
 
+/// A worker that has ended leaves no execution behind.
+bool can_be_replayed(const outcome& result) { return result.failed && !(result.broken && result.choices.empty()); }
+
 row judge(engine& by, const entry& scenario, const search& how, const outcome& result) {
     row judged{&scenario, &by, how, result, verdict::pass, "PASS", {}};
-    if (result.failed) judged.token = token_for(by, scenario, how, {}, result);
+    if (can_be_replayed(result)) judged.token = token_for(by, scenario, how, {}, result);
     const auto decide = [&](verdict v, std::string says) {
         judged.judged = v;
         judged.says = std::move(says);
@@ -330,7 +333,7 @@ public:
                           << result.seconds << " s did not exhaust the search; --seconds allows more";
         if (judged.judged != verdict::fail) return;
         std::string why = judged.says;
-        if (result.failed) {
+        if (can_be_replayed(result)) {
             outcome again;
             why = explain(by_, scenario_, how, judged.token, result.choices, again) + "\nreplay: --replay " +
                   judged.token;
