@@ -18,8 +18,8 @@
 
 namespace shm {
 
-/// A model's cells are not bytes side by side. So a scenario prepares a place, and commits no bytes of it: that nobody is left
-/// asleep does not depend on what a message says.
+/// A model's cells are not bytes side by side. So a scenario prepares a place, and commits no bytes of it: whether a
+/// side is left asleep does not depend on what a message says.
 template <class Cell>
     requires requires(Cell& cell) { cell.read(); }
 std::span<std::uint64_t> values(std::span<Cell> cells) {
@@ -341,11 +341,13 @@ struct bell_refused {
     void after() {}
 };
 
-/// The bell of a request was refused, and the other side may sleep: to wait for the answer all the same would be for ever.
+/// The bell of a request was refused, and the other side may sleep: a side that waited for the answer would wait
+/// forever.
 template <class A, form Form>
 struct request_bell_refused {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "who waits for an answer is told that the bell of the request was refused";
+    static constexpr const char* holds =
+        "a side that waits for an answer gets an error when the bell of its request was refused";
     two_ends<A, 2> both;
     bool answered = false;
 
@@ -366,12 +368,12 @@ struct request_bell_refused {
     void after() { check(Form == form::tries || answered); }
 };
 
-/// Messages are made where they lie. Each place is as large as the buffer, of which the message then takes one word: before the
-/// next place there has to be an empty run.
+/// Messages are written in place. Each place is as large as the buffer, and its message takes one word of it: an empty
+/// run has to precede the next place.
 template <class A, form Form>
 struct made_in_place {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "what was prepared and committed is received, and neither side sleeps on";
+    static constexpr const char* holds = "each message that was committed is received, and no side is left asleep";
     static constexpr unsigned messages = 2;
     two_ends<A, 2> both;
     unsigned received = 0;
@@ -393,12 +395,12 @@ struct made_in_place {
     void after() { check(Form == form::tries || received == messages); }
 };
 
-/// A sender that never waits in a call: it tries, announces its sleep, tries once more, and sleeps on the bell's descriptor. The
-/// message is as long as can be, so an empty run goes first.
+/// A sender that never waits in a call: it tries, announces its sleep, tries once more, and sleeps on the bell's
+/// descriptor. The message is the longest that fits, so an empty run precedes it.
 template <class A, form Form>
 struct loop_sends {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "a sender that tries and sleeps in a loop of its own leaves nobody asleep";
+    static constexpr const char* holds = "when a sender tries and sleeps in its own loop, no side is left asleep";
     two_ends<A, 4> both;
     bool received = false;
 
@@ -425,11 +427,12 @@ private:
     }
 };
 
-/// The system has no memory for the bell that an empty run needs: the sender must not wait for the room that nobody makes.
+/// The system has no memory for the bell that an empty run needs: the sender must not wait for room that the receiver,
+/// still asleep, does not make.
 template <class A, form Form>
 struct bell_for_room_refused {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "a sender does not wait for room when the bell that makes some was refused";
+    static constexpr const char* holds = "a sender does not wait for room when the bell that asks for it was refused";
     two_ends<A, 4> both;
     bool received = false;
 
@@ -452,12 +455,12 @@ struct bell_for_room_refused {
     void after() { check(Form == form::tries || received); }
 };
 
-/// A peer that writes nonsense, and rings: for who waits for a message, a position or a length; for who waits for room, a
-/// position.
+/// A peer that writes nonsense, and rings: a position or a length when the victim waits for a message, a position when
+/// it waits for room.
 template <class A, form Form>
 struct nonsense {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "who waits is not left asleep by nonsense, but told of it";
+    static constexpr const char* holds = "a side that waits is woken by nonsense, and its call returns corrupt";
     two_ends<A, 2> both;
     bool for_room = false;
     unsigned lie = 0;

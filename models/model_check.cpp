@@ -63,7 +63,7 @@ using steady = std::chrono::steady_clock;
 /// every few seconds elsewhere.
 class progress_line {
 public:
-    void begin(int steps) { steps_ = steps; }
+    void will_take(int steps) { steps_ = steps; }
 
     /// The next step begins. Its search is stuck when nothing is shown of it for a long time.
     void next(const std::string& what) {
@@ -96,9 +96,14 @@ private:
 };
 progress_line line;
 
+/// Which tests run is known only then: --gtest_filter and shards leave some out.
+class counts_steps : public testing::EmptyTestEventListener {
+    void OnTestIterationStart(const testing::UnitTest& all, int) override { line.will_take(all.test_to_run_count()); }
+};
+
 /// Ends the program, with the name of what runs, when no execution comes to its end: a loop without an end in which no
-/// atomic operation is, which no engine can interrupt. It counts this process's CPU time, so that a busy machine is not
-/// mistaken for that; of workers, which are other processes, it sees only that they count no further.
+/// atomic operation is, which no engine can interrupt. It counts CPU time, so that a busy machine is not mistaken for
+/// that. A worker, which is another process, ends itself; the search then fails, and the program goes on.
 class watchdog {
 public:
     explicit watchdog(const std::string& watched) {
@@ -112,18 +117,11 @@ public:
     watchdog(const watchdog&) = delete;
     watchdog& operator=(const watchdog&) = delete;
 
-    void heard_of(const outcome& so_far) {
-        restart(cpu_seconds);
-        const auto count = so_far.executions + so_far.blocked;
-        if (count == count_ && steady::now() - counted_ > workers_may_be_silent) give_up();
-        if (count != count_) counted_ = steady::now();
-        count_ = count;
-    }
+    void heard() { restart(cpu_seconds); }
+
+    static constexpr long cpu_seconds = 60;
 
 private:
-    static constexpr long cpu_seconds = 60;
-    static constexpr std::chrono::minutes workers_may_be_silent{20};
-
     [[noreturn]] static void give_up() {
         (void)!::write(STDERR_FILENO, last_words, std::strlen(last_words));
         ::_exit(failed);
@@ -134,8 +132,6 @@ private:
     }
 
     static inline char last_words[400];
-    std::uint64_t count_ = 0;
-    steady::time_point counted_ = steady::now();
 };
 
 std::vector<engine*> chosen_engines() {
@@ -174,6 +170,7 @@ search search_for(const engine& by, const entry& scenario) {
     limit(how, by);
     how.seed = chosen.seed;
     how.workers = chosen.jobs;
+    how.cpu_seconds = watchdog::cpu_seconds;
     if (by.can_split() && !scenario.is_litmus()) {
         how.shard = shard.index;
         how.shards = shard.count;
@@ -248,9 +245,12 @@ std::string explain(engine& by, const entry& scenario, const search& how, const 
     return trace_of(scenario, execution, result);
 }
 
+/// A worker that has ended leaves no execution behind.
+bool can_be_replayed(const outcome& result) { return result.failed && !(result.broken && result.choices.empty()); }
+
 row judge(engine& by, const entry& scenario, const search& how, const outcome& result) {
     row judged{&scenario, &by, how, result, verdict::pass, "PASS", {}};
-    if (result.failed) judged.token = token_for(by, scenario, how, {}, result);
+    if (can_be_replayed(result)) judged.token = token_for(by, scenario, how, {}, result);
     const auto decide = [&](verdict v, std::string says) {
         judged.judged = v;
         judged.says = std::move(says);
@@ -316,7 +316,7 @@ public:
             watchdog over{named};
             sites.forget();
             found = search_as_far_as_affordable(by_, scenario_, asked, [&](const outcome& so_far) {
-                over.heard_of(so_far);
+                over.heard();
                 line.show(fmt::format("{} executions, {:.0f} s", so_far.executions, so_far.seconds));
             });
         }
@@ -333,7 +333,7 @@ public:
                           << result.seconds << " s did not exhaust the search; --seconds allows more";
         if (judged.judged != verdict::fail) return;
         std::string why = judged.says;
-        if (result.failed) {
+        if (can_be_replayed(result)) {
             outcome again;
             why = explain(by_, scenario_, how, judged.token, result.choices, again) + "\nreplay: --replay " +
                   judged.token;
@@ -353,6 +353,7 @@ search weakened_search() {
     if (chosen.seconds) how.seconds = *chosen.seconds;
     how.affordable = chosen.executions.value_or(0);
     how.workers = chosen.jobs;
+    how.cpu_seconds = watchdog::cpu_seconds;
     go_on_in_vain(how, explore_engine());
     return how;
 }
@@ -371,7 +372,7 @@ public:
         const auto began = steady::now();
         const auto& report =
             orders.emplace_back(weaken_every_order(family_, chosen_engines(), weakened_search(), orders, all_families_,
-                                                   tell, [&over](const outcome& so_far) { over->heard_of(so_far); }));
+                                                   tell, [&over](const outcome&) { over->heard(); }));
         over.reset();
         line.clear();
         seconds_of_orders += std::chrono::duration<double>(steady::now() - began).count();
@@ -663,7 +664,7 @@ int run(int argc, char** argv) {
         return wrong_usage;
     }
     register_tests();
-    line.begin(testing::UnitTest::GetInstance()->total_test_count());
+    testing::UnitTest::GetInstance()->listeners().Append(new counts_steps);
     print_header();
     const int broken = RUN_ALL_TESTS();
     print_summary();

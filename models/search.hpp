@@ -27,6 +27,7 @@ struct search {
     std::uint64_t affordable = 0;                              // executions, then it gives up; 0: any number
     double seconds = std::numeric_limits<double>::infinity();  // then it gives up
     unsigned workers = 1;                                      // processes, where the engine can
+    long cpu_seconds = 0;                                      // of a worker without a sign of life; 0: any number
     unsigned shard = 0, shards = 1;  // which part of the search, where the engine can split it
 };
 

@@ -319,13 +319,14 @@ struct bell_refused {
     void after() {}
 };
 
-/// The bell was refused, and who published does not come back to ring it. Of that sleep its deadline is the end. But who has been
-/// taken for asleep by that notification, wakes up by himself and announces his next sleep, looks after the notification.
+/// The bell was refused, and the publisher does not come back to ring it: a waiter that sleeps then wakes at its
+/// deadline. If that notification has taken its announcement, and it announces another sleep, it finds what was
+/// published.
 template <class A>
 struct refused_and_announced_again {
     static constexpr unsigned threads = 2;
     static constexpr const char* holds =
-        "who announces another sleep after a notification whose bell was refused finds what was published";
+        "a waiter that announces another sleep after a notification whose bell was refused finds what was published";
     two_sides<A> wake;
     publication<A> published;
     bool taken = false, sleeps = false;

@@ -32,13 +32,13 @@ public:
             return so_far;
         };
         host::running = this;
-        const auto found = explore::search(program_of(scenario), settings_of(how), {how.shard, how.shards, how.workers},
-                                           [&](const explore::totals& counted) {
-                                               const outcome so_far = outcome_of(counted);
-                                               if (tell) tell(so_far);
-                                               return so_far.seconds < how.seconds &&
-                                                      (how.affordable == 0 || counted.visited < how.affordable);
-                                           });
+        const auto found = explore::search(
+            program_of(scenario), settings_of(how), {how.shard, how.shards, how.workers, how.cpu_seconds},
+            [&](const explore::totals& counted) {
+                const outcome so_far = outcome_of(counted);
+                if (tell) tell(so_far);
+                return so_far.seconds < how.seconds && (how.affordable == 0 || counted.visited < how.affordable);
+            });
         outcome result = outcome_of(found.counted);
         result.exhausted = found.exhausted;
         report_failure(found.failed, found.broken, found.why, found.token, result);

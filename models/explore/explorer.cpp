@@ -67,9 +67,9 @@ void explorer::run_from(const graph& root, const std::function<bool(const totals
     while (frontier_.next()) {
         execute();
         if (failed_) return;
-        if (totals_.visited % how_.between_looks == 0 && go_on && !go_on(totals_)) return;
+        if (totals_.visited % how_.between_looks == 0 && go_on && !go_on(totals_)) break;
     }
-    exhausted_ = true;
+    exhausted_ = frontier_.empty();
 }
 
 std::vector<graph> explorer::run_until(std::size_t graphs, const std::function<bool(const totals&)>& go_on) {

@@ -16,6 +16,7 @@ public:
 
     /// Takes the graph that was put aside last as `now`. False when there is none.
     bool next();
+    [[nodiscard]] bool empty() const { return open_.empty(); }
     /// A copy that is to be visited.
     graph& put_aside(const graph& of);
     /// All that were put aside, the oldest first.

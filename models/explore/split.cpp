@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -148,6 +149,12 @@ void work(const program& subject, const settings& how, const std::vector<graph>&
     }
 }
 
+/// From now on. A timer of the parent does not reach its children.
+void limit_cpu_seconds(long seconds) {
+    const itimerval once{{0, 0}, {seconds, 0}};
+    setitimer(ITIMER_PROF, &once, nullptr);
+}
+
 /// Children that take their part of the subtrees, and end.
 class workers {
 public:
@@ -236,13 +243,19 @@ finding search(const program& subject, const settings& how, const part& which,
     const shared_texts texts{board};
     std::string bad;
     {
-        workers others{which.workers - 1, [&] { work(subject, how, subtrees, shared, texts, {}); }};
+        workers others{which.workers - 1, [&] {
+                           const auto looked = [&](const totals&) {
+                               limit_cpu_seconds(which.cpu_seconds);
+                               return true;
+                           };
+                           work(subject, how, subtrees, shared, texts, looked);
+                       }};
         work(subject, how, subtrees, shared, texts, go_on);
         bad = others.join([&] {
             if (go_on && !go_on(board.counted.now())) board.stop = true;
         });
     }
-    found.exhausted = !board.stop;
+    found.exhausted = true;  // also of a search that was told to stop when all had been seen
     for (const subtree& result : shared.results()) {
         found.counted += result.counted;
         found.exhausted = found.exhausted && result.exhausted;

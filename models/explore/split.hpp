@@ -8,6 +8,8 @@ namespace shm::explore {
 struct part {
     unsigned shard = 0, shards = 1;
     unsigned workers = 1;
+    long cpu_seconds =
+        0;  // of a worker that is another process, from one look to the next; then SIGPROF. 0: any number
 };
 
 struct finding {

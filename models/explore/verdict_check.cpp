@@ -18,6 +18,7 @@
 #include <set>
 #include <source_location>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace shm::explore {
@@ -53,6 +54,25 @@ TEST_P(stopped, a_search_is_not_exhausted) {
             EXPECT_EQ(found.exhausted, found.counted.complete == all.counted.complete) << "stopped at " << most;
             EXPECT_TRUE(workers > 1 || !found.exhausted) << "stopped at " << most;
         }
+    }
+}
+
+/// The last look comes after the last execution, and one more when no part is left. Of several workers, the one that is
+/// asked may have ended before the others.
+TEST_P(stopped, after_its_last_execution_a_search_is_exhausted) {
+    const auto [shards, workers] = GetParam();
+    settings how;
+    how.between_looks = 1;
+    for (unsigned shard = 0; shard < shards; ++shard) {
+        const auto all = search(program_of<long_search>(), how, {shard, shards, workers}, {});
+        bool told_to_stop = false;
+        const auto found = search(program_of<long_search>(), how, {shard, shards, workers}, [&](const totals& so_far) {
+            told_to_stop = told_to_stop || so_far.visited == all.counted.visited;
+            return so_far.visited != all.counted.visited;
+        });
+        EXPECT_TRUE(told_to_stop || workers > 1) << "shard " << shard;
+        EXPECT_TRUE(found.exhausted && !found.failed) << "shard " << shard << ": " << found.why;
+        EXPECT_EQ(found.counted.visited, all.counted.visited) << "shard " << shard;
     }
 }
 
@@ -94,7 +114,7 @@ INSTANTIATE_TEST_SUITE_P(explore, stopped,
                          });
 
 /// Bytes that this process and its workers share, and how the workers are to end.
-enum class ending : int { none, killed_by_parent, killed, aborted, exit_3, exit_0, out_of_memory };
+enum class ending : int { none, killed_by_parent, killed, aborted, exit_3, exit_0, out_of_memory, loops };
 struct shared_with_workers {
     std::atomic<pid_t> parent, worker;
     std::atomic<ending> how;
@@ -121,6 +141,9 @@ struct ends_in_a_worker {
             case ending::exit_3: _exit(3);
             case ending::exit_0: _exit(0);
             case ending::out_of_memory: throw std::bad_alloc{};
+            case ending::loops:
+                for (volatile bool ends = false; !ends;) {
+                }
         }
     }
 };
@@ -128,10 +151,15 @@ finding search_with_a_worker_that_ends(ending how) {
     shared().parent = getpid();
     shared().worker = 0;
     shared().how = how;
-    return search(program_of<ends_in_a_worker>(), {}, {0, 1, 2}, [](const totals&) {
-        if (shared().how == ending::killed_by_parent && shared().worker != 0) kill(shared().worker, SIGKILL);
-        return true;
-    });
+    settings only_between_parts;
+    only_between_parts.between_looks = std::numeric_limits<std::uint64_t>::max();
+    return search(program_of<ends_in_a_worker>(), only_between_parts, {.workers = 2, .cpu_seconds = 1},
+                  [](const totals&) {
+                      while (shared().worker == 0)
+                          std::this_thread::yield();  // or this process might do all of it alone
+                      if (shared().how == ending::killed_by_parent) kill(shared().worker, SIGKILL);
+                      return true;
+                  });
 }
 
 TEST(explore, a_worker_that_is_killed_is_no_search_of_its_part) {
@@ -140,7 +168,8 @@ TEST(explore, a_worker_that_is_killed_is_no_search_of_its_part) {
                                              {ending::aborted, "a worker was killed by signal 6"},
                                              {ending::exit_3, "a worker ended with exit code 3"},
                                              {ending::exit_0, "a worker ended before it had searched its part"},
-                                             {ending::out_of_memory, "an exception escaped: std::bad_alloc"}};
+                                             {ending::out_of_memory, "an exception escaped: std::bad_alloc"},
+                                             {ending::loops, "a worker was killed by signal 27"}};
     for (const auto& [how, why] : said) {
         SCOPED_TRACE(why);
         const auto found = search_with_a_worker_that_ends(how);

@@ -515,9 +515,10 @@ public:
     [[nodiscard]] outcome replay(const entry& scenario, const search& how, const std::string& choices,
                                  recording& into) override {
         host::running = this;
-        recorder = &into;
-        auto result = start(scenario, how, nullptr, choices);
-        recorder = nullptr;
+        const outcome result = [&] {
+            const recording_into steps_of{into};
+            return start(scenario, how, nullptr, choices);
+        }();
         if (now.wrong_script.empty() && result.choices.size() < choices.size())
             now.wrong_script =
                 fmt::format("choices of the token: expected {}, found {}", result.choices.size(), choices.size());
