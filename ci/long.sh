@@ -9,25 +9,26 @@ source ci/steps.sh
 seed=${1:-$(date +%s)}
 echo "seed $seed: ci/long.sh $seed runs the same cases again"
 
-# again PRESET FLAGS [OPTION...]: its tests, compiled with these flags in place of its own, with ten times as many cases.
+# again FOLDER PRESET FLAGS [OPTION...]: the tests of that preset, in a folder of their own, compiled with these flags in place
+# of its own, with ten times as many cases, which may take ten times as long. (Steps run without `set -e`.)
 again() {
-    local preset=$1 labels='props|stress' targets=(props primitives-stress) folder=build/long
+    local folder=build/long/$1 preset=$2 labels='props|stress' targets=(props primitives-stress)
     if [[ $preset == tsan ]]; then labels=stress targets=(primitives-stress); fi
-    cmake --preset "$preset" -B "$folder" --fresh --log-level=WARNING "-DCMAKE_CXX_FLAGS_DEBUG=$2" \
-        "-DSHM_RC_PARAMS=max_success=10000 seed=$seed" "${@:3}"
-    cmake --build "$folder" --parallel "$(nproc)" --target "${targets[@]}"
-    ctest --test-dir "$folder" --output-on-failure --no-tests=error --parallel "$(nproc)" --label-regex "$labels" \
-        --exclude-regex '^(native\.|explore-check|fiber-check)'
+    cmake --preset "$preset" -B "$folder" --fresh --log-level=WARNING "-DCMAKE_CXX_FLAGS_DEBUG=$3" \
+        "-DSHM_RC_PARAMS=max_success=10000 seed=$seed" -DSHM_TEST_CPU_SECONDS=6000 "${@:4}" &&
+        cmake --build "$folder" --parallel "$(nproc)" --target "${targets[@]}" &&
+        ctest --test-dir "$folder" --output-on-failure --no-tests=error --parallel "$(nproc)" --label-regex "$labels" \
+            --exclude-regex '^(native\.|explore-check|fiber-check)'
 }
 export -f again
 export seed
 
 run_steps \
     "ci/deps.sh --ci" \
-    "again dev -O2" \
-    "again dev -O0 -DCMAKE_TOOLCHAIN_FILE=cmake/clang.cmake" \
-    "again asan-ubsan '-O2 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'" \
-    "again tsan '-O2 -g1 -fsanitize=thread'" \
+    "again o2 dev -O2" \
+    "again clang-o0 dev -O0 -DCMAKE_TOOLCHAIN_FILE=cmake/clang.cmake" \
+    "again asan-ubsan-o2 asan-ubsan '-O2 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'" \
+    "again tsan-o2 tsan '-O2 -g1 -fsanitize=thread'" \
     "make model-check MODELS=model-check-clang" \
     "ci/portability.sh --long" \
     "ci/cross_compilers.sh" \

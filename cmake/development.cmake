@@ -68,8 +68,9 @@ if(NOT SHM_PROOFS STREQUAL none)
   set(SHM_RC_PARAMS max_success=1000 CACHE STRING "What RapidCheck is told: how many cases, and the seed")
   # A test that hangs is ended, whatever the machine is busy with; ctest's own limits would be in wall time.
   find_program(SHM_PYTHON python3 HINTS /usr/bin)
+  set(SHM_TEST_CPU_SECONDS 600 CACHE STRING "How much CPU time a test may use")
   if(SHM_PYTHON)
-    set(SHM_WATCHED ${SHM_PYTHON} -IS ${PROJECT_SOURCE_DIR}/ci/watched.py)
+    set(SHM_WATCHED ${SHM_PYTHON} -IS ${PROJECT_SOURCE_DIR}/ci/watched.py --cpu ${SHM_TEST_CPU_SECONDS})
     set(CMAKE_CROSSCOMPILING_EMULATOR ${SHM_WATCHED} ${CMAKE_CROSSCOMPILING_EMULATOR})  # of every test that is a target
     set(SHM_TEST_TIMEOUT 86400)
   else()
