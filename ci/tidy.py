@@ -101,12 +101,22 @@ def newest_tidy():
 
 
 def refuse_bad_sample(command, folder):
-    """A lint that has gone blind is seen."""
-    sample = folder / "bad.cpp"
-    sample.write_text("int BadName = 0;\n")
-    said = subprocess.run([*command, sample, "--", "-std=c++20"], capture_output=True, text=True)
-    if said.returncode == 0 or "readability-identifier-naming" not in said.stdout:
-        sys.exit(f"ci/tidy.py: expected {sample} to be refused for its name, found: {said.stdout}{said.stderr}")
+    """A lint that has gone blind is seen: of a file that is read alone, or as one with another, in a namespace or behind it."""
+    samples, joined = folder / "proptests", folder / "joined.cpp"  # what is included is judged by the name of its folder
+    samples.mkdir(exist_ok=True)
+    bad, named, good = (samples / f"{name}.cpp" for name in ("bad", "bad_named", "good"))
+    bad.write_text("int BadName = 0;\n")
+    named.write_text("namespace named {\nint BadName = 0;\n}\n")
+    good.write_text("int good_name = 0;\n")
+    for members in ([bad], [good, bad], [good, named]):
+        file = bad if len(members) == 1 else joined
+        if file == joined:
+            file.write_text(source_of(members))
+        said = subprocess.run([*command, str(file), "--", "-std=c++20"], capture_output=True, text=True)
+        where = rf"{re.escape(str(members[-1]))}:\d+:\d+: .*\[readability-identifier-naming"
+        if said.returncode == 0 or not re.search(where, said.stdout):
+            sys.exit(f"ci/tidy.py: expected {members[-1]}, read from {file}, to be refused for its name, "
+                     f"found: {said.stdout}{said.stderr}")
 
 
 def main():
