@@ -120,6 +120,13 @@ def refuse_bad_sample(command, folder):
 
 
 def main():
+    names = [name for name in tracked("*.cpp") if not name.startswith(WITHOUT_FLAGS)]
+    asked = [os.path.relpath(Path(word).resolve(), ROOT) for word in sys.argv[1:]]
+    for word, name in zip(sys.argv[1:], asked):
+        if name not in names:
+            print(f"ci/tidy.py: expected a .cpp file that git tracks and a target compiles, found {word}", file=sys.stderr)
+            sys.exit(2)
+    names = list(dict.fromkeys(asked)) or names
     jobs = int(os.environ.get("JOBS", os.cpu_count()))
     build = ROOT / "build/lint"
     subprocess.run(["cmake", "--preset", "lint", "--log-level=ERROR"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -132,11 +139,10 @@ def main():
     refuse_bad_sample(tidy, folder)
 
     flags = flags_by_file(build)
-    names = [name for name in tracked("*.cpp") if not name.startswith(WITHOUT_FLAGS)]
     unknown = [name for name in names if name not in flags]
     if unknown:
         sys.exit(f"ci/tidy.py: expected flags of every source, found none of {', '.join(unknown)}")
-    groups = [[name] for name in sys.argv[1:]] or groups_of(names, flags)
+    groups = [[name] for name in names] if asked else groups_of(names, flags)
 
     def read(number, members):
         file = ROOT / members[0]
