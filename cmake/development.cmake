@@ -33,7 +33,7 @@ set_target_properties(shm_primitives PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
 if(CMAKE_CXX_FLAGS_DEBUG MATCHES "--coverage")
   add_library(coverage_kept OBJECT ci/coverage_kept.cpp)
   link_libraries(coverage_kept)
-  add_link_options(LINKER:--wrap=_exit,--wrap=abort)
+  add_link_options(LINKER:--wrap=_exit,--wrap=abort,--wrap=raise)
 endif()
 
 find_package(Threads REQUIRED)
