@@ -41,7 +41,7 @@ properties: tools ## the part of `make test` that runs the library: properties, 
 	$(call configure_and_build,dev)
 	ctest --preset dev --parallel $(JOBS)
 
-long: tools ## what ci/run.sh shows once, at other sizes, optimisation levels, compilers and seeds: hours; SEED=N to repeat it
+long: tools ## properties, stress, models, kills: more cases, larger searches, other flags and seeds: hours; SEED=N to repeat it
 	ci/long.sh $(SEED)
 
 coverage: tools ## the lines of core/ that no property, stress test or example executes
