@@ -7,7 +7,7 @@ FILE ?=
 NAME ?=
 SECONDS ?= 60
 KILLS ?= 10000
-SEED ?= 1
+SEED ?=
 ARGS ?=
 MODELS ?= model-check
 
@@ -43,7 +43,7 @@ properties: tools ## the part of `make test` that runs the library: properties, 
 	$(call configure_and_build,dev)
 	ctest --preset dev --parallel $(JOBS)
 
-long: tools ## what ci/run.sh shows once, at other sizes, optimisation levels, compilers and seeds: hours; SEED=1
+long: tools ## properties, stress, models, kills: more cases, larger searches, other flags and seeds: hours; SEED=N to repeat it
 	ci/long.sh $(SEED)
 
 coverage: tools ## the lines of core/ that no property, stress test or example executes
@@ -91,7 +91,7 @@ soak: tools ## four processes share slots and are killed at random: SECONDS=60
 
 kill-test: tools ## processes are killed inside the operations of each primitive: KILLS=10000 SEED=1
 	$(call configure_and_build,dev) --target kill-test
-	build/dev/sanitizers/kill/kill-test --kills $(KILLS) --seed $(SEED) $(ARGS)
+	build/dev/sanitizers/kill/kill-test --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: tools ## measure beside other queues, in a minute; ARGS="--help" lists the options
 	$(call configure_and_build,bench) --target bench

@@ -3,7 +3,8 @@
 """The lines of core/ that no property, stress test or example executes: coverage.py
 
 Builds and runs them with g++'s counters and reads these by gcov. A line of a template that nobody instantiates has no
-counter, and is not seen. Exit status 1 if any line was not executed.
+counter, and is not seen. What runs only in children that another process kills is counted as not executed. Exit status 1
+if any line was not executed.
 """
 
 import gzip

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
 // A build of the preset `coverage` links this into every program: g++'s counters are written at exit, and would be lost in
-// a child that ends by _exit or abort.
+// a child that ends by _exit or abort, or kills itself. Those of a child that is killed by another are.
+#include <csignal>
+
 extern "C" void __gcov_dump();
 
 [[noreturn]] void real_exit(int status) asm("__real__exit");
@@ -16,4 +18,11 @@ void wrapped_exit(int status) {
 void wrapped_abort() {
     __gcov_dump();
     real_abort();
+}
+
+int real_raise(int signal) asm("__real_raise");
+int wrapped_raise(int signal) asm("__wrap_raise");
+int wrapped_raise(int signal) {
+    if (signal == SIGKILL) __gcov_dump();
+    return real_raise(signal);
 }

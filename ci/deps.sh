@@ -61,7 +61,7 @@ apt() {
         command -v sudo >/dev/null || fail "neither root nor sudo; ask an administrator to install: ${missing[*]}"
         as_root=(sudo)
     fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@"
+    "${as_root[@]}" env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -q "$@"
 }
 
 # The package lists of a fresh system are empty, those of an old one may be stale.

@@ -17,7 +17,7 @@ log=build/kill-test/log
 lay() {
     git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- |
         tar --extract --directory "$tree"
-    (cd "$tree" && touch core/shm/*.hpp)
+    (cd "$tree" && touch core/shm/*)
 }
 lay
 (cd "$tree" && cmake --preset dev --log-level=WARNING -DCMAKE_COMPILE_WARNING_AS_ERROR=OFF) >"$log" 2>&1 || { cat "$log" >&2 && exit 1; }

@@ -4,6 +4,7 @@
 # gone blind is seen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+(($# == 0)) || { echo "ci/lint.sh: expected no argument, found $*; clang-tidy is run by ci/tidy.py" >&2 && exit 2; }
 export PYTHONDONTWRITEBYTECODE=1
 
 # Which files there are is git's to say. Without it each list would be empty, and every lint would pass.

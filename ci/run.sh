@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# What CI runs: every promise once, at its smallest complete size, up to the first that fails. `make long` repeats them.
+# What CI runs: every promise once, at its smallest complete size, up to the first that fails. `make long` repeats most.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source ci/steps.sh

@@ -101,15 +101,32 @@ def newest_tidy():
 
 
 def refuse_bad_sample(command, folder):
-    """A lint that has gone blind is seen."""
-    sample = folder / "bad.cpp"
-    sample.write_text("int BadName = 0;\n")
-    said = subprocess.run([*command, sample, "--", "-std=c++20"], capture_output=True, text=True)
-    if said.returncode == 0 or "readability-identifier-naming" not in said.stdout:
-        sys.exit(f"ci/tidy.py: expected {sample} to be refused for its name, found: {said.stdout}{said.stderr}")
+    """A lint that has gone blind is seen: of a file that is read alone, or as one with another, in a namespace or behind it."""
+    samples, joined = folder / "proptests", folder / "joined.cpp"  # what is included is judged by the name of its folder
+    samples.mkdir(exist_ok=True)
+    bad, named, good = (samples / f"{name}.cpp" for name in ("bad", "bad_named", "good"))
+    bad.write_text("int BadName = 0;\n")
+    named.write_text("namespace named {\nint BadName = 0;\n}\n")
+    good.write_text("int good_name = 0;\n")
+    for members in ([bad], [good, bad], [good, named]):
+        file = bad if len(members) == 1 else joined
+        if file == joined:
+            file.write_text(source_of(members))
+        said = subprocess.run([*command, str(file), "--", "-std=c++20"], capture_output=True, text=True)
+        where = rf"{re.escape(str(members[-1]))}:\d+:\d+: .*\[readability-identifier-naming"
+        if said.returncode == 0 or not re.search(where, said.stdout):
+            sys.exit(f"ci/tidy.py: expected {members[-1]}, read from {file}, to be refused for its name, "
+                     f"found: {said.stdout}{said.stderr}")
 
 
 def main():
+    names = [name for name in tracked("*.cpp") if not name.startswith(WITHOUT_FLAGS)]
+    asked = [os.path.relpath(Path(word).resolve(), ROOT) for word in sys.argv[1:]]
+    for word, name in zip(sys.argv[1:], asked):
+        if name not in names:
+            print(f"ci/tidy.py: expected a .cpp file that git tracks and a target compiles, found {word}", file=sys.stderr)
+            sys.exit(2)
+    names = list(dict.fromkeys(asked)) or names
     jobs = int(os.environ.get("JOBS", os.cpu_count()))
     build = ROOT / "build/lint"
     subprocess.run(["cmake", "--preset", "lint", "--log-level=ERROR"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -122,11 +139,10 @@ def main():
     refuse_bad_sample(tidy, folder)
 
     flags = flags_by_file(build)
-    names = [name for name in tracked("*.cpp") if not name.startswith(WITHOUT_FLAGS)]
     unknown = [name for name in names if name not in flags]
     if unknown:
         sys.exit(f"ci/tidy.py: expected flags of every source, found none of {', '.join(unknown)}")
-    groups = [[name] for name in sys.argv[1:]] or groups_of(names, flags)
+    groups = [[name] for name in names] if asked else groups_of(names, flags)
 
     def read(number, members):
         file = ROOT / members[0]

@@ -4,9 +4,11 @@
 
 A limit in wall time would fail on a busy machine. A program hangs when it and its children have used so much CPU time, or
 when for so long none of their threads has run or could have run. Either way all of them are killed and the exit status is
-124; otherwise it ends as the program does.
+124; otherwise it ends as the program does. Children of children count, whoever of their parents has died. What is still
+there a second after the program has ended is killed and said, and the exit status remains the program's.
 """
 
+import ctypes
 import os
 import resource
 import signal
@@ -14,6 +16,7 @@ import sys
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
+PR_SET_CHILD_SUBREAPER = 36  # whose parent dies becomes our child, and is not lost to init
 
 
 def processes():
@@ -30,15 +33,41 @@ def processes():
     return found
 
 
-def family(first):
-    """That process and all below it, with what each has used."""
+def family():
+    """All processes below this one, with what each has used."""
     parents = processes()
-    members = {first}
-    while True:
-        more = {pid for pid, (parent, _) in parents.items() if parent in members} - members
-        if not more:
-            return {pid: parents[pid][1] for pid in members if pid in parents}
+    members, more = set(), {os.getpid()}
+    while more:
         members |= more
+        more = {pid for pid, (parent, _) in parents.items() if parent in members} - members
+    return {pid: parents[pid][1] for pid in members - {os.getpid()} if pid in parents}
+
+
+def reaped(first):
+    """Takes every child that has ended. Returns the status of that one, if it is among them, and whether any child is left."""
+    status = None
+    while True:
+        try:
+            ended, how = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return status, False
+        if ended == 0:
+            return status, True
+        if ended == first:
+            status = how
+
+
+def end_all():
+    """Kills all processes below this one, those too that are forked meanwhile."""
+    left = True
+    while left:
+        for pid in family():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        signal.sigtimedwait([signal.SIGCHLD], 0.1)
+        _, left = reaped(None)
 
 
 def can_run(pid):
@@ -61,6 +90,8 @@ def main():
     if not words or words[0].startswith("-"):
         sys.exit("usage: watched.py [--cpu SECONDS] [--asleep SECONDS] PROGRAM [ARGUMENT...]")
 
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        sys.exit(f"watched.py: prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(ctypes.get_errno())}")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     child = os.fork()
     if child == 0:
@@ -76,11 +107,11 @@ def main():
     last, moved = -1, time.monotonic()
     while True:
         signal.sigtimedwait([signal.SIGCHLD], 1)
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
+        status, left = reaped(child)
+        if status is not None:
             break
-        used = family(child)
-        total = sum(used.values())
+        used = family()
+        total = sum(used.values()) + round(sum(os.times()[2:4]) * TICKS)  # and of those that have been taken
         if total != last or any(map(can_run, used)):
             last, moved = total, time.monotonic()
         said = None
@@ -89,14 +120,16 @@ def main():
         elif time.monotonic() - moved > limits["--asleep"]:
             said = f"none of its {len(used)} processes has run for {time.monotonic() - moved:.0f} s"
         if said:
-            for pid in used:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            os.waitpid(child, 0)
+            end_all()
             print(f"watched.py: {' '.join(words)} hangs: {said}; killed", flush=True)
             os._exit(124)
+    deadline = time.monotonic() + 1
+    while left and (wait := deadline - time.monotonic()) > 0:
+        signal.sigtimedwait([signal.SIGCHLD], wait)
+        _, left = reaped(None)
+    if left:
+        print(f"watched.py: {' '.join(words)} has ended and left {len(family())} processes; killed", flush=True)
+        end_all()
     if os.WIFSIGNALED(status):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program has left its own
         signal.signal(os.WTERMSIG(status), signal.SIG_DFL) if os.WTERMSIG(status) != signal.SIGKILL else None

@@ -19,5 +19,15 @@ ends 124 "hangs: none of its 2 processes has run for" --asleep 2 bash -c 'sleep 
 ends 124 "hangs: it has used" --cpu 1 bash -c 'while :; do :; done'
 ends 124 "hangs: it has used" --cpu 1 bash -c 'bash -c "while :; do :; done"; true'
 ends 0 "" --asleep 2 bash -c 'for i in 1 2 3 4; do sleep 1; for ((j = 0; j < 20000; j++)); do :; done; done'  # slow is not hanging
+ends 124 "hangs: none of its 2 processes has run for" --asleep 2 bash -c 'bash -c "sleep 1000 & exit 0"; read -r <> <(:)'
+ends 124 "hangs: it has used" --cpu 1 bash -c 'bash -c "while :; do :; done & exit 0"; read -r <> <(:)'
+
+# What it leaves behind ends with it: this reads until nobody holds the other end of the pipe any more.
+ends 0 "has ended and left 1 processes; killed" bash -c 'sleep 1000 & exit 0'
+ends 3 "has ended and left 2 processes; killed" bash -c 'bash -c "sleep 1000 & sleep 1000 & exit 0"; exit 3'
+
+# Nothing that is dead stays to be seen.
+# shellcheck disable=SC2016  # the shell that is watched is to expand it
+ends 0 "" bash -c 'orphan=$(bash -c "exec sleep 0 >/dev/null & echo \$!"); while [[ -d /proc/$orphan ]]; do :; done'
 ends 127 "no-such-program" no-such-program
 echo "what spins or sleeps for ever is ended and named, what is slow is not"

@@ -47,6 +47,7 @@ struct buffer_reference {
     std::uint32_t capacity = 1;
     std::uint64_t published = 0, consumed = 0;                     // positions
     std::deque<std::pair<std::uint64_t, std::uint64_t>> unread{};  // position and item
+    std::uint64_t given_back = 0;                                  // by a peek that others see, and not its `consume`
 
     auto operator<=>(const buffer_reference&) const = default;
 
@@ -96,7 +97,8 @@ struct buffer_reference {
             published = end;
             return end <= consumed + capacity;
         }
-        const std::uint64_t end = consumed + told.front();
+        if (told.front() < given_back) return false;
+        const std::uint64_t end = consumed - std::exchange(given_back, 0) + told.front();
         if (end > published) return false;
         const std::size_t taken = std::min(made.most, told.size() - 1);
         for (std::size_t i = 0; i + 1 < told.size(); ++i)
@@ -104,6 +106,15 @@ struct buffer_reference {
         unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(taken));
         consumed = end;
         return unread.empty() || unread.front().first >= consumed;
+    }
+
+    /// Whether others can see that call half done here, and then it is: a peek gives back by itself what the producer has
+    /// skipped.
+    [[nodiscard]] bool may_see_half(const buffer_call& made) {
+        const std::uint64_t before = consumed;
+        if (made.what == buffer_call::peek_consume) leave_lap();
+        given_back = consumed - before;
+        return given_back != 0;
     }
 
     /// A consumer that looks, and has read all of the lap that the producer has left, goes to the next.

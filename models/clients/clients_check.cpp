@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bip_buffer_reference.hpp>
 #include <clients/clients.hpp>
 #include <cstdio>
 #include <random>
@@ -95,6 +96,29 @@ TEST(judge, each_thread_has_an_order_of_its_own_and_not_more) {
     EXPECT_EQ(misled_in({{0, both, {2}}, {1, pop, {2}}}), 0U) << "what others did is exact in every order";
     EXPECT_EQ(misled_in({{0, both, {2}}, {0, room, {1}, 0b1}, {0, room, {0}, 0b11}, {1, pop, {1}}}), 0U)
         << "room does not shrink again";
+}
+
+// The consumer's peek leaves one skipped slot, its `consume` one that it has read. Between them the producer may skip three,
+// and finds the buffer full.
+TEST(judge, a_call_of_another_thread_may_be_seen_half_done_where_the_reference_says_so) {
+    constexpr auto granted = static_cast<std::uint64_t>(grant_result::granted);
+    constexpr auto no_room = static_cast<std::uint64_t>(grant_result::full);
+    constexpr auto grant = [](std::size_t count, std::size_t used) {
+        return buffer_call{buffer_call::grant_commit, 1, count, used};
+    };
+    constexpr buffer_call peek{buffer_call::peek_consume, 0, 0, 1};
+    const buffer_reference start{.capacity = 4, .published = 3, .consumed = 3};
+    history<buffer_call> half{{alone, grant(2, 1), {granted, 2}},
+                              {0, grant(4, 0), {no_room, 3}, 0b1},
+                              {0, grant(1, 0), {no_room, 0}, 0b11},
+                              {1, peek, {2, 1}, 0b1}};
+    EXPECT_FALSE(linearizable(start, half));
+    EXPECT_EQ(misled(start, half, 2), alone);
+    half[2].after |= 0b1000;
+    EXPECT_EQ(misled(start, half, 2), 0U) << "has heard of the second half";
+    half[2].after = 0b11;
+    half[3].told = {0};
+    EXPECT_EQ(misled(start, half, 2), 0U) << "no half has taken place";
 }
 
 TEST(judge, an_observer_is_told_no_more_than_the_capacity_and_alone_the_truth) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -36,23 +37,28 @@ using history = std::vector<operation<Call>>;
 /// the threads of `insiders` what they were told. With all of them inside that is linearizability.
 ///
 /// An operation of another thread is one that `may_see` lets take place there. A reference without it knows no answers
-/// that may be late, and then everybody is inside.
+/// that may be late, and then everybody is inside. One of another thread may take place in two steps, if `may_see_half` lets
+/// the first take place there, and `may_see` the rest later.
 template <class Reference>
 class order_search {
 public:
     order_search(const history<typename Reference::call>& judged, bits insiders)
         : judged_{judged}, insiders_{insiders | bit(alone)} {}
 
-    [[nodiscard]] bool finds_one_from(const Reference& start) { return extends(start, 0); }
+    [[nodiscard]] bool finds_one_from(const Reference& start) { return extends(start, 0, 0); }
 
 private:
-    bool extends(const Reference& now, bits done) {
+    bool extends(const Reference& now, bits done, bits half_done) {
         if (static_cast<std::size_t>(std::popcount(done)) == judged_.size()) return true;
-        if (!tried_.emplace(done, now).second) return false;
+        if (!tried_.emplace(done, half_done, now).second) return false;
         for (std::size_t i = 0; i < judged_.size(); ++i) {
             if ((done & bit(i)) != 0 || (judged_[i].after & ~done) != 0) continue;
-            Reference next = now;
-            if (accepts(next, judged_[i]) && extends(next, done | bit(i))) return true;
+            if (Reference next = now; accepts(next, judged_[i]) && extends(next, done | bit(i), half_done & ~bit(i)))
+                return true;
+            if constexpr (requires(Reference half) { half.may_see_half(judged_[i].made); })
+                if (Reference half = now; ((insiders_ & bit(judged_[i].thread)) | (half_done & bit(i))) == 0 &&
+                                          half.may_see_half(judged_[i].made) && extends(half, done, half_done | bit(i)))
+                    return true;
         }
         return false;
     }
@@ -67,7 +73,7 @@ private:
 
     const history<typename Reference::call>& judged_;
     bits insiders_;
-    std::set<std::pair<bits, Reference>> tried_;
+    std::set<std::tuple<bits, bits, Reference>> tried_;
 };
 
 template <class Reference>
