@@ -19,6 +19,7 @@
 #include <source_location>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace shm::explore {
@@ -281,10 +282,12 @@ struct passes_an_edge {
     static constexpr unsigned threads = 3;
     A::atomic<T> word{T{0}};
     T chosen{};
+    /// As the word counts: a signed number wraps.
+    static T one_below(T value) { return static_cast<T>(static_cast<std::make_unsigned_t<T>>(value) - 1U); }
     void before() {
         const auto all = edges_of_a_type<T>::edges();
         chosen = all[A::choose(static_cast<unsigned>(all.size()))];
-        word.store(static_cast<T>(chosen - 1), relaxed);
+        word.store(one_below(chosen), relaxed);
     }
     void thread(unsigned index) {
         const T value = chosen;
@@ -295,7 +298,7 @@ struct passes_an_edge {
         } else {
             T seen = value;
             if (word.compare_exchange_strong(seen, value, relaxed, relaxed)) return;
-            expect(seen == static_cast<T>(value - 1), "or what was there before");
+            expect(seen == one_below(value), "or what was there before");
         }
     }
     void after() { expect(word.load(relaxed) == chosen, "all of its bits"); }
