@@ -134,7 +134,8 @@ struct ends_in_a_worker {
         if (getpid() == shared().parent) return;
         shared().worker = getpid();
         switch (shared().how) {
-            case ending::none: break;
+            case ending::none:
+            default: break;
             case ending::killed_by_parent:
                 for (;;) pause();
             case ending::killed: raise(SIGKILL); break;
