@@ -285,8 +285,8 @@ def as_it_is(mistake, programs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pattern", nargs="?", default="", 
-                        help="only mistakes whose TABLE-NAME contains this, or matches it as with *")
+    parser.add_argument("names", nargs="*",
+                        help="only mistakes whose TABLE-NAME contains one of these, or matches it, as with *")
     parser.add_argument("--list", action="store_true", help="print the mistakes and what finds each")
     parser.add_argument("--check", action="store_true", help="only read the tables, and see that each old text is there")
     parser.add_argument("--write", type=Path, metavar="TREE",
@@ -298,9 +298,11 @@ def main():
     files = tracked_files()
     sources = {name: (ROOT / name).read_text() for name in files if name.endswith((".hpp", ".cpp"))}
     every = read_tables(asked.tables, sources)
-    chosen = [m for m in every if asked.pattern in m.title or fnmatch.fnmatchcase(m.title, asked.pattern)]
-    if not chosen:
-        stop(f'expected part of a mistake\'s name (--list shows them), found "{asked.pattern}"')
+    for name in asked.names:
+        if not any(name in m.title or fnmatch.fnmatchcase(m.title, name) for m in every):
+            stop(f'expected part of a mistake\'s name (--list shows them), found "{name}"')
+    chosen = [m for m in every if not asked.names or
+              any(name in m.title or fnmatch.fnmatchcase(m.title, name) for name in asked.names)]
     excused = [m for m in chosen if m.cannot_show]
     wanted = [m for m in chosen if not m.cannot_show]
     if asked.list:
