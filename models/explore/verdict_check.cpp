@@ -2,13 +2,13 @@
 // Checks what the engine must not say: "all" of a search that was stopped or that has lost a worker, "no race" where a third
 // thread reads, "race" where a fence has ordered everything, and anything at all of a token that is damaged.
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <explore/explorer.hpp>
 #include <explore/known_algorithms.hpp>
 #include <explore/split.hpp>
