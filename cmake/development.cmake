@@ -62,6 +62,9 @@ endfunction()
 shm_missing("the examples send_file and messages are not built" "install libssl-dev and libcli11-dev"
   OpenSSL "${OpenSSL_FOUND}" CLI11 "${CLI11_FOUND}")
 
+# What watches tests, and ctest's own limit in seconds: of one that nothing watches.
+set(SHM_WATCHED)
+set(SHM_TEST_TIMEOUT 300)
 if(NOT SHM_PROOFS STREQUAL none)
   enable_testing()
   # RapidCheck's own 100 cases have been too few to meet a bug.
@@ -73,9 +76,6 @@ if(NOT SHM_PROOFS STREQUAL none)
     set(SHM_WATCHED ${SHM_PYTHON} -IS ${PROJECT_SOURCE_DIR}/ci/watched.py --cpu ${SHM_TEST_CPU_SECONDS})
     set(CMAKE_CROSSCOMPILING_EMULATOR ${SHM_WATCHED} ${CMAKE_CROSSCOMPILING_EMULATOR})  # of every test that is a target
     set(SHM_TEST_TIMEOUT 86400)
-  else()
-    set(SHM_WATCHED)
-    set(SHM_TEST_TIMEOUT 300)
   endif()
   find_package(GTest QUIET)
   find_package(rapidcheck QUIET)
