@@ -18,7 +18,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for compiler in "${compilers[@]}"; do
     echo "building with $compiler $("$compiler" -dumpfullversion -dumpversion)"
-    "$compiler" -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics \
-        sanitizers/spsc_ring_stress.cpp core/shm/*.cpp -o "$work/$compiler" -lgtest -pthread
 done
+printf '%s\n' "${compilers[@]}" | xargs -P "$(nproc)" -I '{}' \
+    env '{}' -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics \
+    sanitizers/spsc_ring_stress.cpp core/shm/*.cpp -o "$work/{}" -lgtest -pthread
 ci/exchange.sh "$count" "${compilers[@]/#/$work/}"

@@ -20,16 +20,23 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 flags=(-std=c++20 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics -pthread)
-build() { "${@:2}" "${flags[@]}" core/shm/*.cpp -o "$work/$1"; }
+# build NAME COMPILER ARGUMENT...: in the background, built by name.
+declare -A builds
+build() {
+    "${@:2}" "${flags[@]}" core/shm/*.cpp -o "$work/$1" 2>"$work/$1.log" &
+    builds[$1]=$!
+}
 echo "building with g++ and i686-linux-gnu-g++ $(i686-linux-gnu-g++ -dumpfullversion)"
 build x86-64 g++ sanitizers/spsc_ring_stress.cpp -lgtest
 build side-64 g++ ci/i686/side.cpp
 # Static, because no 32-bit C library is installed. With large files, and without: then open and fstat themselves refuse.
 build i686 i686-linux-gnu-g++ -static -isystem "$target/include" -L"$target/lib/i386-linux-gnu" \
-    sanitizers/spsc_ring_stress.cpp -lgtest 2>"$work/log" ||
-    { cat "$work/log" >&2 && exit 1; }  # the linker warns of GoogleTest's sockets, which nobody uses
+    sanitizers/spsc_ring_stress.cpp -lgtest  # the linker warns of GoogleTest's sockets, which nobody uses
 build side-32 i686-linux-gnu-g++ -static ci/i686/side.cpp
 build side-32-large-files i686-linux-gnu-g++ -static -D_FILE_OFFSET_BITS=64 ci/i686/side.cpp
+for name in "${!builds[@]}"; do
+    wait "${builds[$name]}" || { cat "$work/$name.log" >&2 && exit 1; }
+done
 
 # A kernel without 32-bit support runs them under qemu.
 i686-linux-gnu-g++ -static -x c++ - -o "$work/nothing" <<<'int main() {}'

@@ -133,8 +133,9 @@ def lay(tree, files, replaced):
 
 def configure(tree, build):
     log = WORK / f"{build.name}.log"
-    command = ["cmake", "--preset", "model-check", "-S", str(tree), "-B", str(build), "--log-level=WARNING",
-               "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1", f"-DCMAKE_CXX_FLAGS=-w -I{tree}", "-DCMAKE_COMPILE_WARNING_AS_ERROR=OFF"]
+    # clang without optimisation compiles the properties in half of the time that anything else takes.
+    command = ["cmake", "--preset", "model-check-clang", "-S", str(tree), "-B", str(build), "--log-level=WARNING",
+               "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O0", f"-DCMAKE_CXX_FLAGS=-w -I{tree}", "-DCMAKE_COMPILE_WARNING_AS_ERROR=OFF"]
     with log.open("w") as out:
         if subprocess.run(command, cwd=tree, stdout=out, stderr=subprocess.STDOUT).returncode != 0:
             stop(f"expected the copy in {tree} to configure, found:\n{log.read_text()}")

@@ -34,20 +34,20 @@ cat "$work"/alone/*.cpp >"$work/together.cpp"
 if ! $long; then rm "$work"/alone/*.cpp && mv "$work/together.cpp" "$work/alone"; fi
 headers() { printf '%s\n' "$work"/alone/*.cpp | each "$@" "${bare[@]}" "${checked[@]}" -fsyntax-only '{}'; }
 
-# library COMPILER...: as an archive.
+# library COMPILER...: as an archive in a folder of that compiler's.
 library() {
-    rm -f "$work"/*.o "$work/library.a"
+    rm -rf "${work:?}/$1" && mkdir "$work/$1"
     printf '%s\n' core/shm/*.cpp |
-        each bash -c '"${@:2}" -c "$1" -o "$0/$(basename "$1").o"' "$work" '{}' "$@" "${checked[@]}"
-    ar rcs "$work/library.a" "$work"/*.o
+        each bash -c '"${@:2}" -c "$1" -o "$0/$(basename "$1").o"' "$work/$1" '{}' "$@" "${checked[@]}"
+    ar rcs "$work/$1/library.a" "$work/$1"/*.o
 }
 
 # prints TEXT COMPILER... SOURCE: what the program, linked with the library, has to print.
 prints() {
     local expected=$1 found
     shift
-    "$@" "${checked[@]}" "$work/library.a" -o "$work/program" -pthread
-    found=$("$work/program" | tr '\n' ' ')
+    "$@" "${checked[@]}" "$work/$1/library.a" -o "$work/$1/program" -pthread
+    found=$("$work/$1/program" | tr '\n' ' ')
     [[ $found == "$expected" ]] || { echo "$*: expected $expected, found $found" >&2 && return 1; }
 }
 
@@ -88,15 +88,17 @@ mapfile -t compilers < <(ci/compilers.sh)
     echo "ci/portability.sh: expected a g++ from 12 on and a clang++ from 14 on, found ${compilers[*]:-none}" >&2
     exit 1
 }
-combinations=0
-passed() { printf '%-18s %s\n' "$name" "$*" && combinations=$((combinations + 1)); }
-for compiler in "${compilers[@]}"; do
-    name="$compiler $("$compiler" -dumpfullversion -dumpversion)"
+
+# all_of COMPILER: everything above, a line for each combination.
+all_of() {
+    local name standard level build
+    name="$1 $("$1" -dumpfullversion -dumpversion)"
+    passed() { printf '%-18s %s\n' "$name" "$*" | tee --append "$work/passed"; }
     for standard in c++20 c++2b; do
-        headers "$compiler" "-std=$standard"
+        headers "$1" "-std=$standard"
         passed "$standard       ${#headers[@]} headers, $($long && echo "each alone" || echo together)"
         for level in $($long && echo -O0) -O2; do
-            build=("$compiler" "-std=$standard" "$level")
+            build=("$1" "-std=$standard" "$level")
             library "${build[@]}" "${bare[@]}"
             prints "42 43 " "${build[@]}" "${bare[@]}" examples/readme.cpp
             passed "$standard  $level  library, and the README's example run"
@@ -107,5 +109,15 @@ for compiler in "${compilers[@]}"; do
     library "${build[@]}"
     prints "42 43 " "${build[@]}" "${bare[@]}" examples/readme.cpp
     passed "$standard  $level  mixed with a program that throws, and the reverse"
+}
+
+# One process is busy for most of that: all compilers at a time.
+declare -A checks
+for compiler in "${compilers[@]}"; do
+    all_of "$compiler" &
+    checks[$compiler]=$!
 done
-echo "${#compilers[@]} compilers, $combinations combinations without exceptions and RTTI: no warning, no failure"
+for compiler in "${compilers[@]}"; do
+    wait "${checks[$compiler]}" || { echo "ci/portability.sh: $compiler failed: see above" >&2 && exit 1; }
+done
+echo "${#compilers[@]} compilers, $(wc -l <"$work/passed") combinations without exceptions and RTTI: no warning, no failure"

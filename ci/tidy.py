@@ -53,7 +53,7 @@ def flags_by_file(build):
 
 def has_namespace(text):
     """Whether it can stand in no other: it opens one that has a name, specializes a template of one, or replaces `new`."""
-    return re.search(r"^(namespace [\w:]+ \{|template <>\n\w+ \w+::|void\* operator new)", text, re.MULTILINE)
+    return re.search(r"^(namespace [\w:]+ \{|template <>\n\w+ \w+::|(\[\[\S+\]\] )?void\* operator new)", text, re.MULTILINE)
 
 
 def groups_of(names, flags):
