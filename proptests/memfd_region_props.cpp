@@ -73,9 +73,15 @@ int wrapped_madvise(void* at, std::size_t length, int advice) asm("__wrap_madvis
 int wrapped_madvise(void* at, std::size_t length, int advice) {
     return failing_madvise.fails() ? -1 : real_madvise(at, length, advice);
 }
+off_t size_told = 0;  // by the next fstat in place of the file's; 0: the file's
 int real_fstat(int fd, struct stat* found) asm("__real_fstat");
 int wrapped_fstat(int fd, struct stat* found) asm("__wrap_fstat");
-int wrapped_fstat(int fd, struct stat* found) { return failing_fstat.fails() ? -1 : real_fstat(fd, found); }
+int wrapped_fstat(int fd, struct stat* found) {
+    if (failing_fstat.fails()) return -1;
+    const int answer = real_fstat(fd, found);
+    if (size_told != 0) found->st_size = std::exchange(size_told, 0);
+    return answer;
+}
 int real_getrlimit(int resource, rlimit* limit) asm("__real_getrlimit");
 int wrapped_getrlimit(int resource, rlimit* limit) asm("__wrap_getrlimit");
 int wrapped_getrlimit(int resource, rlimit* limit) {
@@ -277,6 +283,14 @@ TEST(memfd_region, bytes_can_be_left_out_of_core_dumps) {
     EXPECT_FALSE(left_out_of_core_dumps(kept.region().data()));
     EXPECT_TRUE(left_out_of_core_dumps(secret.region().data()));
     EXPECT_TRUE(left_out_of_core_dumps(attached.region().data()));
+}
+
+TEST(memfd_region, a_size_that_no_mapping_can_have_is_refused) {
+    const auto made = memfd_region::create(page).value();
+    auto received = sent(made.fd());
+    size_told = -1;
+    EXPECT_EQ(memfd_region::attach(std::move(received)).error(),
+              (fault{fault_kind::out_of_range, PTRDIFF_MAX, ~std::uint64_t{0}, "file size"}));
 }
 
 TEST(memfd_region, it_has_no_name_that_could_remain) {

@@ -77,11 +77,11 @@ result<memfd_region> memfd_region::attach(unique_fd memory, access allowed, core
     if (!S_ISREG(found.st_mode)) return fault{fault_kind::not_a_regular_file, S_IFREG, found.st_mode & S_IFMT};
     if ((seals & needed_seals) != needed_seals)
         return fault{fault_kind::seals, needed_seals, static_cast<std::uint64_t>(seals)};
-    if (found.st_size <= 0) return fault{fault_kind::file_size, 1, 0};
-    struct statfs where{};
-    if (uninterrupted([&] { return ::fstatfs(memory.get(), &where); }) != 0) return refused("fstatfs");
     const auto size_bytes = size_of(found);
     if (!size_bytes) return size_bytes.error();
+    if (*size_bytes == 0) return fault{fault_kind::file_size, 1, 0};
+    struct statfs where{};
+    if (uninterrupted([&] { return ::fstatfs(memory.get(), &where); }) != 0) return refused("fstatfs");
     auto bytes = map_shared(memory.get(), *size_bytes, allowed, dump);
     if (!bytes) return bytes.error();
     const bool huge = static_cast<std::uint32_t>(where.f_type) == HUGETLBFS_MAGIC;

@@ -149,13 +149,8 @@ public:
 
 private:
     [[nodiscard]] static send_result why_not(grant_result refused) noexcept {
-        switch (refused) {
-            case grant_result::granted: return send_result::sent;
-            case grant_result::full: return send_result::full;
-            case grant_result::too_large: return send_result::too_large;
-            case grant_result::corrupt: break;
-        }
-        return send_result::corrupt;
+        if (refused == grant_result::full) return send_result::full;
+        return refused == grant_result::too_large ? send_result::too_large : send_result::corrupt;
     }
 
     typename buffer::producer end_;

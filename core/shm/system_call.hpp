@@ -65,7 +65,7 @@ struct descriptor_shape {
 
 /// How long a mapping of the whole file is. A 64-bit process may have made more than a 32-bit one can map.
 inline result<std::size_t> size_of(const struct stat& file) noexcept {
-    if (!std::in_range<std::ptrdiff_t>(file.st_size))
+    if (file.st_size < 0 || !std::in_range<std::ptrdiff_t>(file.st_size))
         return fault{fault_kind::out_of_range, PTRDIFF_MAX, static_cast<std::uint64_t>(file.st_size), "file size"};
     return static_cast<std::size_t>(file.st_size);
 }
