@@ -666,6 +666,27 @@ TEST(explore, a_word_does_not_end_before_the_one_of_several_users_that_has_not_b
     });
 }
 
+/// The last of several users of a word ends it, as one who counts references does. That the others are through it knows by
+/// their last use alone.
+struct last_user_ends_it {
+    static constexpr unsigned threads = 3;
+    inline static std::memory_order order;
+    A::atomic<unsigned>* users = nullptr;
+    void before() { users = new A::atomic<unsigned>{threads}; }
+    void thread(unsigned) {
+        if (users->fetch_sub(1, order) == 1) delete users;
+    }
+};
+TEST(explore, a_word_ends_in_order_after_its_last_use_by_everybody) {
+    for (const auto order : {relaxed, acquire, release, acq_rel}) {
+        last_user_ends_it::order = order;
+        explorer search{program_of<last_user_ends_it>(), {}};
+        search.run({});
+        EXPECT_EQ(search.failed(), order != acq_rel) << model::name_of(order) << ": " << search.why();
+        EXPECT_EQ(search.so_far().complete, order == acq_rel ? 6U : 0U);
+    }
+}
+
 // Which orders a search runs with.
 
 TEST(explore, one_order_is_weakened_at_one_site_until_it_is_restored) {
