@@ -57,6 +57,7 @@ struct request {
     std::memory_order order{}, failure_order{};
     std::uint64_t operand = 0, desired = 0;  // expected and desired; the number to choose from
     bool prepares = false;                   // a store that is no effect of its round
+    bool fails = false;                      // a load that is all that a weak compare-exchange does
     const predicate* awaited = nullptr;
     const void* object = nullptr;
     std::string (*shown)(std::uint64_t) = nullptr;

@@ -65,7 +65,9 @@ struct explore_atomics {
                 .what = action::choose, .operand = 2, .desired = explore::of_weak_exchange, .at = where};
             if (!explore::spurious_failures() || explore::perform(fails_for_no_reason).value == 0)
                 return compare_exchange_strong(expected, desired, success, failure, where);
-            expected = value(explore::perform(request_for(action::load, failure, {}, 0, 0, where)));
+            auto fails = request_for(action::load, failure, {}, 0, 0, where);
+            fails.fails = true;
+            expected = value(explore::perform(fails));
             return false;
         }
 
@@ -83,7 +85,7 @@ struct explore_atomics {
 
         explore::request request_for(action what, order o, order failure, std::uint64_t operand, std::uint64_t desired,
                                      const at& where) const {
-            return {what, bytes, location_, o, failure, operand, desired, false, nullptr, this, shown, where};
+            return {what, bytes, location_, o, failure, operand, desired, false, false, nullptr, this, shown, where};
         }
         explore::answer ask(action what, order o, order failure, std::uint64_t operand, std::uint64_t desired,
                             const at& where) const {

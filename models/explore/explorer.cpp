@@ -293,7 +293,9 @@ event explorer::event_for(const request& wanted) {
     };
     switch (wanted.what) {
         case action::load:
-        case action::await: e.order = order_of(model::op::load, wanted.order); break;
+        case action::await:
+            e.order = order_of(wanted.fails ? model::op::cas_failure : model::op::load, wanted.order);
+            break;
         case action::store: e.order = order_of(model::op::store, wanted.order); break;
         case action::fence: e.order = order_of(model::op::fence, wanted.order); break;
         case action::compare_exchange:
@@ -514,6 +516,7 @@ unsigned explorer::choose_alone(std::vector<std::uint8_t> graph::* made, unsigne
 
 std::uint16_t explorer::begin_location(std::uint64_t value) {
     const arena::paused engine_code;
+    if (phase_ == model::phase::threads) ++threads_[current_].effects;
     const std::uint16_t number = words_.begin(value, now());
     if (number == words::too_many)
         fail("atomic objects of a scenario: expected at most " + std::to_string(words::most) + ", found one more",
@@ -523,6 +526,7 @@ std::uint16_t explorer::begin_location(std::uint64_t value) {
 
 void explorer::end_location(std::uint16_t number) {
     const arena::paused engine_code;
+    if (phase_ == model::phase::threads) ++threads_[current_].effects;
     if (std::string wrong = words_.end(number, now()); !wrong.empty())
         fail(std::move(wrong), phase_ == model::phase::threads ? &threads_[current_].at : nullptr);
 }
@@ -550,7 +554,7 @@ void explorer::touch_cell(cell_history& history, touch how, const void* object, 
         teller::tell(how, object, used ? shown(value) : "", phase_, current_, me.at);
     if (how == touch::made) make(history);
     if (const char* const misuse = misuse_of(history)) fail(misuse, &me.at);
-    if (how == touch::written && !alone) ++me.effects;
+    if (how != touch::read && !alone) ++me.effects;
     if (races(history, how, now())) fail("data race");
 }
 
@@ -569,7 +573,7 @@ void explorer::in_vain(model::round& failed, const std::source_location& at) {
             [&](slot s) { return graph_.events[s].succeeds && result_of(graph_.events[s]) == graph_.events[s].value; });
         fail(stored_what_was_there ? "a round that is in vain has no effect: this one stored what was there, and a "
                                      "compare-exchange would not"
-                                   : "a round that is in vain has no effect: this one stored something",
+                                   : "a round that is in vain has no effect: this one stored, made or ended something",
              &at, true);
     }
     if (vain_rounds_ < how_.vain_rounds) {

@@ -2,6 +2,7 @@
 // Checks what the engine must not say: "all" of a search that was stopped or that has lost a worker, "no race" where a third
 // thread reads, "race" where a fence has ordered everything, and anything at all of a token that is damaged.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <explore/explorer.hpp>
 #include <explore/known_algorithms.hpp>
 #include <explore/split.hpp>
+#include <functional>
 #include <limits>
 #include <map>
 #include <random>
@@ -20,6 +22,7 @@
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace shm::explore {
@@ -115,10 +118,22 @@ INSTANTIATE_TEST_SUITE_P(explore, stopped,
                          });
 
 /// Bytes that this process and its workers share, and how the workers are to end.
-enum class ending : int { none, killed_by_parent, killed, aborted, exit_3, exit_0, out_of_memory, loops };
+enum class ending : int {
+    none,
+    killed_by_parent,
+    killed,
+    aborted,
+    exit_3,
+    exit_0,
+    out_of_memory,
+    loops,
+    told,
+    killed_after_closing_all
+};
 struct shared_with_workers {
     std::atomic<pid_t> parent, worker;
     std::atomic<ending> how;
+    std::atomic<bool> told;
 };
 shared_with_workers& shared() {
     static auto* const pages =
@@ -132,34 +147,44 @@ struct ends_in_a_worker {
     void thread(unsigned) {
         for (int i = 0; i < 4; ++i) sum.fetch_add(A::choose(8), relaxed);
         if (getpid() == shared().parent) return;
+        if (shared().how == ending::killed_after_closing_all)
+            for (int descriptor = 3; descriptor < 1024; ++descriptor) close(descriptor);
         shared().worker = getpid();
         switch (shared().how) {
             case ending::none:
             default: break;
             case ending::killed_by_parent:
+            case ending::killed_after_closing_all:
                 for (;;) pause();
             case ending::killed: raise(SIGKILL); break;
             case ending::aborted: abort();
             case ending::exit_3: _exit(3);
             case ending::exit_0: _exit(0);
             case ending::out_of_memory: throw std::bad_alloc{};
+            case ending::told:
+                while (!shared().told) sched_yield();
+                break;
             case ending::loops:
                 for (volatile bool ends = false; !ends;) {
                 }
         }
     }
 };
-finding search_with_a_worker_that_ends(ending how) {
+/// `looked` is called with what has been counted, in the parent.
+finding search_with_a_worker_that_ends(
+    ending how, const std::function<void(const totals&)>& looked = [](const totals&) {}) {
     shared().parent = getpid();
     shared().worker = 0;
     shared().how = how;
+    shared().told = false;
     settings only_between_parts;
     only_between_parts.between_looks = std::numeric_limits<std::uint64_t>::max();
     return search(program_of<ends_in_a_worker>(), only_between_parts, {.workers = 2, .cpu_seconds = 1},
-                  [](const totals&) {
+                  [&](const totals& so_far) {
                       while (shared().worker == 0)
                           std::this_thread::yield();  // or this process might do all of it alone
                       if (shared().how == ending::killed_by_parent) kill(shared().worker, SIGKILL);
+                      looked(so_far);
                       return true;
                   });
 }
@@ -183,18 +208,63 @@ TEST(explore, a_worker_that_is_killed_is_no_search_of_its_part) {
     EXPECT_TRUE(unharmed.exhausted && !unharmed.failed) << unharmed.why;
 }
 
+/// While it lives, a signal comes again and again.
+class often_interrupted {
+public:
+    explicit often_interrupted(void (*handler)(int)) {
+        struct sigaction ticks{};
+        ticks.sa_handler = handler;  // without SA_RESTART
+        sigaction(SIGALRM, &ticks, &before_);
+        const itimerval often{{0, 500}, {0, 500}};
+        setitimer(ITIMER_REAL, &often, nullptr);
+    }
+    ~often_interrupted() {
+        const itimerval never{};
+        setitimer(ITIMER_REAL, &never, nullptr);
+        sigaction(SIGALRM, &before_, nullptr);
+    }
+    often_interrupted(const often_interrupted&) = delete;
+    often_interrupted& operator=(const often_interrupted&) = delete;
+
+private:
+    struct sigaction before_{};
+};
+
 /// A signal that the parent handles is no end of its workers.
 TEST(explore, a_parent_that_is_interrupted_goes_on_to_wait_for_its_workers) {
-    struct sigaction ticks{}, before{};
-    ticks.sa_handler = [](int) {};  // without SA_RESTART
-    sigaction(SIGALRM, &ticks, &before);
-    const itimerval often{{0, 500}, {0, 500}}, never{};
-    setitimer(ITIMER_REAL, &often, nullptr);
+    const often_interrupted by_signals{[](int) {}};
     const auto found = search_with_a_worker_that_ends(ending::killed_by_parent);
-    setitimer(ITIMER_REAL, &never, nullptr);
-    sigaction(SIGALRM, &before, nullptr);
     EXPECT_EQ(found.why, "a worker was killed by signal 9");
     EXPECT_TRUE(found.failed && found.broken);
+}
+
+/// The parent has done all the other parts when it is asked twice after as many executions.
+TEST(explore, a_parent_that_is_interrupted_is_asked_as_before_whether_to_go_on) {
+    const often_interrupted by_signals{[](int) {}};
+    unsigned waiting = 0;
+    std::uint64_t visited = 0;
+    const auto found = search_with_a_worker_that_ends(ending::told, [&](const totals& so_far) {
+        if (std::exchange(visited, so_far.visited) == so_far.visited && ++waiting == 10) shared().told = true;
+    });
+    EXPECT_TRUE(found.exhausted && !found.failed) << found.why;
+    EXPECT_GE(waiting, 10U);
+}
+
+/// The worker has closed all that its parent looks at and lives on, so the parent waits for its end alone: for long, as the
+/// signals have killed the worker only after hundreds of them.
+TEST(explore, a_parent_that_is_interrupted_hears_how_its_worker_has_ended) {
+    static volatile std::sig_atomic_t ticks;
+    ticks = 0;
+    const auto kill_after_many = [](int) {
+        if (shared().worker == 0) return;
+        ticks = ticks + 1;
+        if (ticks == 200) kill(shared().worker, SIGKILL);
+    };
+    const often_interrupted by_signals{kill_after_many};
+    const auto found =
+        search_with_a_worker_that_ends(ending::killed_after_closing_all, [](const totals&) { ticks = 0; });
+    EXPECT_EQ(found.why, "a worker was killed by signal 9");
+    EXPECT_GE(ticks, 200);
 }
 
 TEST(explore, a_graph_that_is_visited_again_is_counted_as_a_duplicate) {
@@ -334,11 +404,21 @@ enum class access : unsigned {
     compare_weak,
     compare_fails,
     weak_fails,
+    weak_fails_for_no_reason,
     awaits
 };
-constexpr access all_accesses[] = {access::plain,         access::exchange,   access::add,     access::sub,
-                                   access::bit_and,       access::bit_or,     access::compare, access::compare_weak,
-                                   access::compare_fails, access::weak_fails, access::awaits};
+constexpr access all_accesses[] = {access::plain,
+                                   access::exchange,
+                                   access::add,
+                                   access::sub,
+                                   access::bit_and,
+                                   access::bit_or,
+                                   access::compare,
+                                   access::compare_weak,
+                                   access::compare_fails,
+                                   access::weak_fails,
+                                   access::weak_fails_for_no_reason,
+                                   access::awaits};
 constexpr access all_writes[] = {access::plain,   access::exchange, access::add,     access::sub,
                                  access::bit_and, access::bit_or,   access::compare, access::compare_weak};
 
@@ -392,6 +472,11 @@ struct synchronizes {
             case access::weak_fails: {
                 unsigned seen = 7;  // it may also fail though it finds that
                 return !word.compare_exchange_weak(seen, 7, how.read, how.read) && written(seen);
+            }
+            case access::weak_fails_for_no_reason: {
+                const unsigned expected = how.writes == access::bit_or ? 15 : 2;
+                unsigned seen = expected;
+                return !word.compare_exchange_weak(seen, 3, relaxed, how.read) && seen == expected;
             }
             case access::awaits: return written(A::await(word, how.read, written));
             default: return written(word.load(how.read));
@@ -528,34 +613,78 @@ TEST(explore, a_race_is_found_between_any_two_of_several_threads) {
                     }
 }
 
-/// All of them read; one of them writes when it has heard that the others are through, but for one of whom it has not heard.
+/// What the last of several threads does to what the others have used.
+enum class last_deed : unsigned { writes, ends_data, ends_word };
+/// All of them use it; the last one writes or ends it when it has heard that the others are through, but for one of whom it
+/// has not heard.
 struct all_but_one_are_heard {
     static constexpr unsigned threads = 5;
-    inline static unsigned writer, unheard, ends;
+    inline static unsigned last, unheard;
+    inline static last_deed deed;
     A::cell<int>* data = nullptr;
+    A::atomic<int>* word = nullptr;
     A::atomic<unsigned> through{0};
-    void before() { data = new A::cell<int>; }
+    void before() {
+        data = new A::cell<int>;
+        word = new A::atomic<int>{0};
+    }
     void thread(unsigned index) {
-        if (index != writer) {
-            (void)data->read();
+        if (index != last) {
+            deed == last_deed::ends_word ? (void)word->load(relaxed) : (void)data->read();
             (void)through.fetch_add(1, index == unheard ? relaxed : release);
             return;
         }
         (void)A::await(through, acquire, [](unsigned seen) { return seen == threads - 1; });
-        ends != 0 ? delete data : data->write(1);
+        switch (deed) {
+            case last_deed::writes: return data->write(1);
+            case last_deed::ends_data: return delete data;
+            case last_deed::ends_word: return delete word;
+        }
     }
 };
+void expect_that_the_unheard_is_found(last_deed deed, const std::function<std::string(unsigned unheard)>& why) {
+    all_but_one_are_heard::deed = deed;
+    for (unsigned last = 0; last < all_but_one_are_heard::threads; ++last)
+        for (unsigned unheard = 0; unheard < all_but_one_are_heard::threads; ++unheard) {
+            all_but_one_are_heard::last = last;
+            all_but_one_are_heard::unheard = unheard;
+            explorer search{program_of<all_but_one_are_heard>(), {}};
+            search.run({});
+            const testing::ScopedTrace which{__FILE__, __LINE__,
+                                             std::to_string(last) + " has not heard of " + std::to_string(unheard)};
+            const std::string found = search.why();
+            EXPECT_EQ(found.substr(0, found.find(" at ")), unheard != last ? why(unheard) : "");
+        }
+}
 TEST(explore, a_write_races_with_the_one_reader_of_several_that_it_has_not_heard_of) {
-    for (all_but_one_are_heard::ends = 0; all_but_one_are_heard::ends < 2; ++all_but_one_are_heard::ends)
-        for (unsigned writer = 0; writer < all_but_one_are_heard::threads; ++writer)
-            for (unsigned unheard = 0; unheard < all_but_one_are_heard::threads; ++unheard) {
-                all_but_one_are_heard::writer = writer;
-                all_but_one_are_heard::unheard = unheard;
-                explorer search{program_of<all_but_one_are_heard>(), {}};
-                search.run({});
-                EXPECT_EQ(search.failed(), unheard != writer) << writer << " has not heard of " << unheard;
-                EXPECT_EQ(search.why(), unheard != writer ? "data race" : "");
-            }
+    for (const auto deed : {last_deed::writes, last_deed::ends_data})
+        expect_that_the_unheard_is_found(deed, [](unsigned) { return "data race"; });
+}
+TEST(explore, a_word_does_not_end_before_the_one_of_several_users_that_has_not_been_heard_of) {
+    expect_that_the_unheard_is_found(last_deed::ends_word, [](unsigned unheard) {
+        return "destroyed while thread " + std::to_string(unheard) + " may be using it";
+    });
+}
+
+/// The last of several users of a word ends it, as one who counts references does. That the others are through it knows by
+/// their last use alone.
+struct last_user_ends_it {
+    static constexpr unsigned threads = 3;
+    inline static std::memory_order order;
+    A::atomic<unsigned>* users = nullptr;
+    void before() { users = new A::atomic<unsigned>{threads}; }
+    void thread(unsigned) {
+        if (users->fetch_sub(1, order) == 1) delete users;
+    }
+};
+TEST(explore, a_word_ends_in_order_after_its_last_use_by_everybody) {
+    for (const auto order : {relaxed, acquire, release, acq_rel}) {
+        last_user_ends_it::order = order;
+        explorer search{program_of<last_user_ends_it>(), {}};
+        search.run({});
+        EXPECT_EQ(search.failed(), order != acq_rel) << model::name_of(order) << ": " << search.why();
+        EXPECT_EQ(search.so_far().complete, order == acq_rel ? 6U : 0U);
+    }
 }
 
 // Which orders a search runs with.
@@ -609,6 +738,46 @@ TEST(explore, every_order_has_the_orders_one_step_below) {
     }
 }
 
+/// Which orders of which operations a search meets; a compare-exchange has two, whether it is weak or strong.
+TEST(explore, every_order_of_every_access_is_met_once) {
+    using model::op;
+    using met = std::multiset<std::pair<op, std::memory_order>>;
+    const auto met_by_writing = [](access writes) -> met {
+        switch (writes) {
+            case access::plain: return {{op::store, release}};
+            case access::compare:
+            case access::compare_weak: return {{op::rmw, release}, {op::cas_failure, relaxed}};
+            default: return {{op::rmw, release}};
+        }
+    };
+    const auto met_by_reading = [](access reads) -> met {
+        switch (reads) {
+            case access::plain:
+            case access::awaits: return {{op::load, acquire}};
+            case access::compare:
+            case access::compare_weak: return {{op::rmw, acquire}, {op::cas_failure, relaxed}};
+            case access::compare_fails:
+            case access::weak_fails: return {{op::rmw, acquire}, {op::cas_failure, acquire}};
+            case access::weak_fails_for_no_reason: return {{op::rmw, relaxed}, {op::cas_failure, acquire}};
+            default: return {{op::rmw, acquire}};
+        }
+    };
+    for (const access writes : all_writes)
+        for (const access reads : all_accesses) {
+            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait for ever
+            model::sites.forget();
+            synchronizes::how = {writes, reads, release, acquire, relaxed, relaxed, false};
+            explorer search{program_of<synchronizes>(), {}};
+            search.run({});
+            met expected = met_by_writing(writes), found;
+            expected.merge(met_by_reading(reads));
+            for (const auto& [key, site] : model::sites.seen()) found.emplace(site.kind, site.order);
+            EXPECT_EQ(found, expected) << "write " << static_cast<unsigned>(writes) << ", read "
+                                       << static_cast<unsigned>(reads);
+        }
+    model::sites.forget();
+}
+
 /// What the layer asks for runs with the weakened order: every kind of access and a fence, none of which synchronizes then.
 TEST(explore, a_weakened_order_is_the_one_that_runs) {
     const auto fails = [](const synchronization& how) {
@@ -631,7 +800,8 @@ TEST(explore, a_weakened_order_is_the_one_that_runs) {
                     const bool writing = site.order == release;
                     if (!writing && site.order != acquire) continue;
                     // Where failing is what is looked for, success is not, and the other way round.
-                    const bool looked_for = reads == access::compare_fails || reads == access::weak_fails;
+                    const bool looked_for = reads == access::compare_fails || reads == access::weak_fails ||
+                                            reads == access::weak_fails_for_no_reason;
                     if (!fences && !writing && (looked_for != (key.kind == model::op::cas_failure)) && looked_for)
                         continue;
                     model::sites.weaken(key, relaxed);
@@ -663,6 +833,10 @@ enum class effect : unsigned {
     ors,
     compares,
     writes,
+    makes_data,
+    makes_word,
+    ends_data,
+    ends_word,
     starts
 };
 struct round_with_an_effect {
@@ -670,6 +844,12 @@ struct round_with_an_effect {
     inline static effect has;
     A::atomic<unsigned> word{7}, other{0};
     A::cell<int> data;
+    A::cell<int>* shared_data = nullptr;
+    A::atomic<unsigned>* shared_word = nullptr;
+    void before() {
+        shared_data = new A::cell<int>;
+        shared_word = new A::atomic<unsigned>{7};
+    }
     void thread(unsigned index) {
         if (index == 1) return other.store(1, relaxed);
         A::retry_loop loop;
@@ -690,6 +870,10 @@ struct round_with_an_effect {
                 case effect::ands: (void)word.fetch_and(7, relaxed); break;
                 case effect::ors: (void)word.fetch_or(1, relaxed); break;
                 case effect::writes: data.write(1); break;
+                case effect::makes_data: (void)new A::cell<int>; break;
+                case effect::makes_word: (void)new A::atomic<unsigned>{7}; break;
+                case effect::ends_data: delete shared_data; break;
+                case effect::ends_word: delete shared_word; break;
                 case effect::starts: (void)spawn([] {}); break;
             }
             loop.retry();

@@ -37,7 +37,7 @@ const char* words::use(std::uint16_t number, const moment& now) {
     if (!used.alive) return "used after its end";
     if (now.alone) return nullptr;
     if (!now.knows_of(used.begun_at, used.begun_by)) return "used while it is being made";
-    used.used_at[now.thread] = now.position;
+    used.used_at[now.thread] = static_cast<std::int16_t>(now.position - 1);  // an access is an event, and has happened
     return nullptr;
 }
 
