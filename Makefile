@@ -17,7 +17,7 @@ export CTEST_PROGRESS_OUTPUT = 1
 space := $(subst ,, )
 
 # Generated clients of NAME, where it has some.
-clients_of_name = $(patsubst models/%_clients.cpp,%-clients,$(wildcard models/$(NAME)_clients.cpp))
+clients_of_name = $(patsubst models/%/clients.cpp,%-clients,$(wildcard models/$(NAME)/clients.cpp))
 configure_and_build = cmake --preset $(1) --log-level=WARNING && cmake --build --preset $(1) --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
@@ -60,7 +60,7 @@ orders: tools ## write docs/orders.md: each memory order, and the scenario that 
 
 check: tools ## what guards one primitive: its proofs, and the properties of what it stands on: NAME=spsc_ring
 	@test -n "$(NAME)" || { echo "make check: expected NAME=x, the name of a primitive, found none" >&2; exit 2; }
-	@test -f "models/$(NAME)_model.cpp" || { echo "make check: expected a primitive with its proofs, found no models/$(NAME)_model.cpp" >&2; exit 2; }
+	@test -f "models/$(NAME)/model.cpp" || { echo "make check: expected a primitive with its proofs, found no models/$(NAME)/model.cpp" >&2; exit 2; }
 	$(call configure_and_build,dev) --target $(NAME)-guards
 	$(call configure_and_build,model-check) --target $(NAME)-check $(clients_of_name)
 	@# Each is run and heard, though another has failed.
@@ -68,7 +68,7 @@ check: tools ## what guards one primitive: its proofs, and the properties of wha
 	ctest --test-dir build/dev --output-on-failure --no-tests=error --parallel $(JOBS) --tests-regex "$$(cat build/dev/$(NAME).guards)" || failed=1; \
 	build/model-check/models/$(NAME)-check || failed=1; \
 	for clients in $(clients_of_name); do build/model-check/models/$$clients --gtest_brief=1 || failed=1; done; \
-	! grep -Hnw OWED core/shm/$(NAME).hpp */$(NAME)_*.cpp README.md || failed=1; \
+	! grep -Hnw OWED core/shm/$(NAME).hpp models/$(NAME)/* */$(NAME)_*.cpp README.md || failed=1; \
 	exit $$failed
 
 new-primitive: tools ## lay a primitive and its proofs, to be filled in: NAME=x
@@ -97,7 +97,7 @@ bench: tools ## measure beside other queues, in a minute; ARGS="--help" lists th
 	$(call configure_and_build,bench) --target bench
 	build/bench/bench/bench $(ARGS)
 	$(if $(ARGS),,$(call configure_and_build,model-check) --target explore-speed)
-	$(if $(ARGS),,build/model-check/models/explore-speed)
+	$(if $(ARGS),,build/model-check/checker/tests/explore-speed)
 
 docs: ## the C++ reference, in build/docs/html
 	ci/docs.sh

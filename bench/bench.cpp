@@ -14,8 +14,8 @@
 #include <system_error>
 #include <vector>
 
-#include "contest.hpp"
-#include "report.hpp"
+#include "bench/contest.hpp"
+#include "bench/report.hpp"
 
 namespace {
 

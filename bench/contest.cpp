@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "contest.hpp"
-
 #include <fmt/format.h>
 #include <sched.h>
 
@@ -13,7 +11,8 @@
 #include <tuple>
 #include <utility>
 
-#include "streams.hpp"
+#include "bench/contest.hpp"
+#include "bench/streams.hpp"
 
 namespace bench {
 namespace {

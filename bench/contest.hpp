@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "run.hpp"
+#include "bench/run.hpp"
 
 namespace bench {
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "report.hpp"
-
 #include <fmt/format.h>
 #include <sys/utsname.h>
 
@@ -13,6 +11,8 @@
 #include <utility>
 
 #include <shm/version.hpp>
+
+#include "bench/report.hpp"
 
 namespace bench {
 namespace {

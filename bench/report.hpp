@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "contest.hpp"
+#include "bench/contest.hpp"
 
 namespace bench {
 

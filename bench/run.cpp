@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "run.hpp"
-
 #include <fmt/format.h>
 #include <poll.h>
 #include <sched.h>
@@ -25,6 +23,8 @@
 #include <shm/memfd_region.hpp>
 #include <shm/unique_fd.hpp>
 #include <shm/unique_mapping.hpp>
+
+#include "bench/run.hpp"
 
 namespace bench {
 namespace {

@@ -19,8 +19,8 @@
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "contest.hpp"
-#include "streams.hpp"
+#include "bench/contest.hpp"
+#include "bench/streams.hpp"
 
 namespace {
 

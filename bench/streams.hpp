@@ -18,7 +18,7 @@
 
 #include <shm/std_atomics.hpp>
 
-#include "run.hpp"
+#include "bench/run.hpp"
 
 namespace bench {
 
@@ -91,7 +91,7 @@ private:
     [[no_unique_address]] Work work_;
 };
 
-/// Waits after a vain attempt, the same for everyone.
+/// Waits after a failed attempt, the same for everyone.
 struct pauses {
     static void once() noexcept { shm::std_atomics::pause(); }
 };

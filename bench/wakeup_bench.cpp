@@ -26,7 +26,7 @@
 
 #include <shm/wakeup.hpp>
 
-#include "contest.hpp"
+#include "bench/contest.hpp"
 
 namespace {
 

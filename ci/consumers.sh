@@ -140,8 +140,9 @@ if [[ -e $work/static/include/shm/relacy_atomics.hpp ]]; then refuse "Relacy's l
 
 # The consumer includes every header, calls into each part of the library, and says which version it was built with.
 {
-    for header in "$work"/static/include/shm/*.hpp; do
-        [[ -e $work/model/include/shm/${header##*/} ]] || echo "#include <shm/${header##*/}>"
+    for header in "$work"/static/include/shm/{,*/}*.hpp; do
+        header=${header#"$work/static/include/"}
+        [[ -e $work/model/include/$header ]] || echo "#include <$header>"
     done
     cat <<'CPP'
 #include <iostream>
@@ -198,9 +199,9 @@ refused_component() {  # SENTENCE PREFIX COMPONENT
     xargs <"$work/log" | grep -qF "$1" || refuse "COMPONENTS $3: expected \"$1\", found: $(<"$work/log")"
     say "COMPONENTS $3" "" "refused: $1"
 }
-refused_component "found that it is not installed" "$work/without" model
+refused_component "found atomics and primitives alone" "$work/without" model
 refused_component "expected Boost.Context, found none" "$work/static" model -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
-refused_component "expected no component but model, found other" "$work/static" other
+refused_component "COMPONENTS: expected atomics, primitives or model, found other" "$work/static" other
 
 # A version that is not there is refused with both values.
 mkdir "$work/wrong"

@@ -94,7 +94,7 @@ done
 compiles "$page"
 failed=0
 while read -r scenario; do
-    grep -q "\"$scenario\"" models/*_model.cpp && continue
+    grep -q "\"$scenario\"" models/*/model.cpp && continue
     echo "ci/from_rust.sh: $page: expected a scenario $scenario in models/, found none" >&2
     failed=1
 done < <(sed -n 's/^| `\([a-z_]*\)` | here |$/\1/p' "$page")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Plants mistakes of models/mistakes/ in a copy of the tree, one after the other, and shows that `make kill-test` fails with
+# Plants mistakes of models/*/mistakes.toml in a copy of the tree, one after the other, and shows that `make kill-test` fails with
 # each: what real deaths find.
 # usage: ci/kill_test.sh [name of a mistake]...
 set -euo pipefail
@@ -17,7 +17,7 @@ log=build/kill-test/log
 lay() {
     git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- |
         tar --extract --directory "$tree"
-    (cd "$tree" && touch core/shm/*)
+    find "$tree/core" -type f -exec touch {} +
 }
 lay
 (cd "$tree" && cmake --preset dev --log-level=WARNING -DCMAKE_COMPILE_WARNING_AS_ERROR=OFF) >"$log" 2>&1 || { cat "$log" >&2 && exit 1; }

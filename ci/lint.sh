@@ -98,16 +98,32 @@ listed() {
         name=$(basename "$file" .cpp)
         case $file in
             proptests/*) pattern="shm_test\($name\>|shm_primitive\(${name%_props}\>" ;;
-            models/* | sanitizers/*) pattern="shm_primitive\(${name%_*}\>" ;;
+            models/*) pattern="shm_primitive\($(basename "$(dirname "$file")")\>" ;;
+            sanitizers/*) pattern="shm_primitive\(${name%_*}\>" ;;
             *) pattern=" $file\>" ;;
         esac
         grep -qE "$pattern" CMakeLists.txt || { echo "$file: not listed in CMakeLists.txt" && missing=1; }
     done
     return "$missing"
 }
-list proofs 'proptests/*_props.cpp' 'models/*_model.cpp' 'sanitizers/*_stress.cpp' ':!models/litmus_model.cpp'
-for file in core/shm/other.hpp proptests/other_props.cpp models/other_model.cpp; do refuses "not listed" listed "$file"; done
+list proofs 'proptests/*_props.cpp' 'models/*/model.cpp' 'sanitizers/*_stress.cpp' ':!models/litmus/model.cpp'
+for file in core/shm/other.hpp proptests/other_props.cpp models/other/model.cpp; do refuses "not listed" listed "$file"; done
 holds "the list of files and proofs" listed "${core[@]}" "${proofs[@]}"
+
+# No include runs upward, nobody includes a file of tests, and the picture of it is today's.
+layer_samples=$samples/layers
+mkdir -p "$layer_samples"/{core/shm,checker/explore,proptests,testkit}
+touch "$layer_samples"/{core/shm/x.hpp,checker/explore/x.hpp,proptests/x.hpp,testkit/x.hpp}
+refuses_include() {  # SENTENCE FILE LINE
+    echo "$3" >"$layer_samples/$2" && refuses "$1" ci/layers.py "$layer_samples" && rm "$layer_samples/$2"
+}
+refuses_include "below it, found core/shm/x.hpp" checker/explore/y.cpp '#include <shm/x.hpp>'
+refuses_include "below it, found checker/explore/x.hpp" core/shm/y.cpp '#include "checker/explore/x.hpp"'
+refuses_include "a file of tests" testkit/y.hpp '#include "proptests/x.hpp"'
+refuses_include 'expected "testkit/x.hpp"' testkit/y.hpp '#include "x.hpp"'
+refuses_include "in <>" proptests/y.cpp '#include "core/shm/x.hpp"'
+refuses_include "expected a folder of" y.cpp ''
+holds "the layers, and their picture" ci/layers.py
 
 # What `make new-primitive` has laid is filled in.
 filled_in() { ! grep -Hnw OWED "$@"; }
@@ -136,6 +152,9 @@ refuses_words "a target" $'1. a list\n\n    that goes on with `make test no-such
 refuses_words "no such script" $'```sh\nci/no_such_script.sh\n```'
 refuses_words "a file" "[there](no/such/file.md)"
 holds "what ${#documents[@]} documents name" ci/lint_docs.py "${documents[@]}"
+
+# The byte tables of the page are those of the headers.
+holds "the byte tables of docs/layouts.md" ci/layouts.py
 
 # Each row of the tables of mistakes fits the sources as they are, and the tool believes nothing that was not shown.
 planting() { ci/mistakes_test.py 2>"$samples/planting" || { cat "$samples/planting" >&2 && return 1; }; }

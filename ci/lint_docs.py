@@ -25,7 +25,7 @@ def text_of(*patterns):
 
 
 def tests():
-    sources = text_of("proptests/*.cpp", "sanitizers/*.cpp", "models/**/*.cpp", "examples/*.cpp")
+    sources = text_of("proptests/*.cpp", "tools/*/*.cpp", "sanitizers/*.cpp", "checker/**/*.cpp", "models/**/*.cpp", "examples/*.cpp")
     named = {f"{suite}.{test}" for suite, test in re.findall(r"\bTEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", sources)}
     named |= {f"{suite}.{test}" for suite, test in re.findall(r"\bTYPED_TEST\(\s*(\w+),\s*(\w+)\)", sources)}
     return named | {f"litmus.{row}" for row in re.findall(r"\b(?:forbidden|allowed)<.*>\(\"(\w+)\"\)", sources)}
@@ -33,13 +33,13 @@ def tests():
 
 def unseen():
     """What the engines are known not to show."""
-    sets = re.findall(r"\bblind_to\(const std::string& litmus\)[^{]*\{(.*?)\}", text_of("models/*/engine.cpp"), re.DOTALL)
+    sets = re.findall(r"\bblind_to\(const std::string& litmus\)[^{]*\{(.*?)\}", text_of("checker/*/engine.cpp"), re.DOTALL)
     return {f"litmus.{row}" for rows in sets for row in re.findall(r'"(\w+)"', rows)}
 
 
 TESTS = tests()
-MODELS = text_of("models/*_model.cpp")
-PRIMITIVES = [path.name.removesuffix("_model.cpp") for path in ROOT.glob("models/*_model.cpp")]
+MODELS = text_of("models/*/model.cpp")
+PRIMITIVES = [path.parent.name for path in ROOT.glob("models/*/model.cpp")]
 
 
 def faults_of_names(code):
@@ -82,7 +82,7 @@ def main():
     if not re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE):
         refused.append(f"CHANGELOG.md: expected a section {version}, the library's version, found none")
     if not unseen():
-        refused.append("models/*/engine.cpp: expected what the engine does not show (blind_to), found none")
+        refused.append("checker/*/engine.cpp: expected what the engine does not show (blind_to), found none")
     for row in sorted(unseen()):
         if f"`{row}`" not in ASSUMPTIONS.read_text():
             refused.append(f"docs/assumptions.md: expected {row}, which an engine does not show, found no word of it")

@@ -24,19 +24,19 @@ again() {
 export -f again
 export seed
 
-# Scenarios that have too many executions where a second round in vain does not end one.
+# Scenarios that have too many executions where it takes a second ineffective round to prune one.
 too_many='*slab_three_threads*:*aba_t*:*generation_wraps*:*both_killed*:*recoverer_killed*'
 
 run_steps \
     "ci/deps.sh --ci" \
     "again o2 dev -O2" \
     "again clang-o0 dev -O0 -DCMAKE_TOOLCHAIN_FILE=cmake/clang.cmake" \
-    "again asan-ubsan-o2 asan-ubsan '-O2 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'" \
-    "again tsan-o2 tsan '-O2 -g1 -fsanitize=thread'" \
+    "again asan-ubsan-o2 asan-ubsan '-O2 -g1'" \
+    "again tsan-o2 tsan '-O2 -g1'" \
     "make model-check MODELS=model-check-clang" \
     "make model-check ARGS='--engine relacy --no-orders --executions 1000000'" \
-    "make model-check ARGS='--engine explore --no-orders --vain-rounds 1'" \
-    "make model-check ARGS='--engine explore --no-orders --vain-rounds 2 --gtest_filter=-$too_many'" \
+    "make model-check ARGS='--engine explore --no-orders --ineffective-rounds 1'" \
+    "make model-check ARGS='--engine explore --no-orders --ineffective-rounds 2 --gtest_filter=-$too_many'" \
     "build/model-check/models/clients-check --gtest_brief=1 --clients 20000 --seed $seed" \
     "ci/portability.sh --long" \
     "ci/cross_compilers.sh" \

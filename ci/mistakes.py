@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Plants each mistake of models/mistakes/*.toml in a copy of the tree, and runs the one scenario or test that has to
+"""Plants each mistake of */mistakes.toml in a copy of the tree, and runs the one scenario or test that has to
 find it. Mistakes inside functions are compiled together and chosen when a program runs; the others are compiled one
 at a time. docs/mistakes.md has the format of the tables and what each verdict means."""
 import argparse
@@ -52,20 +52,28 @@ class Mistake:
         return " " not in self.found_by
 
 
-def read_tables(folder, sources):
+def tables_in(folder):
+    """(name, path) of each table: of those of the tree, the name of what it is about."""
+    if folder is None:
+        own_names = {"tests": "checker", "proptests": "foundations"}
+        return [(own_names.get(path.parent.name, path.parent.name), path) for path in
+                sorted(ROOT / name for name in tracked_files() if name.endswith("/mistakes.toml"))]
+    return [(path.name.split(".")[0], path) for path in sorted(folder.glob("*.toml"))]
+
+
+def read_tables(tables, sources):
     """Every row, checked: what is wrong with one is said before anything is compiled."""
     mistakes, wrong = [], []
-    for path in sorted(folder.glob("*.toml")):
+    for table, path in tables:
         try:
             rows = tomllib.loads(path.read_text())
         except tomllib.TOMLDecodeError as error:
-            wrong.append(f"{path.name}: expected TOML, found: {error}")
+            wrong.append(f"{table}: expected TOML, found: {error}")
             continue
-        table = path.name.split(".")[0]
         if set(rows) - {"mistake"}:
-            wrong.append(f"{path.name}: expected [[mistake]] alone, found {', '.join(sorted(set(rows) - {'mistake'}))}")
+            wrong.append(f"{table}: expected [[mistake]] alone, found {', '.join(sorted(set(rows) - {'mistake'}))}")
         for row in rows.get("mistake", []):
-            where = f"{path.name}: {row.get('name', 'a row without a name')}"
+            where = f"{table}: {row.get('name', 'a row without a name')}"
             for key in sorted(set(row) - KEYS):
                 wrong.append(f"{where}: expected one of {', '.join(sorted(KEYS))}, found {key}")
             for key in ("name", "sentence"):
@@ -211,7 +219,7 @@ class Programs:
         if not mistake.is_scenario:
             return [program, f"--gtest_filter={mistake.found_by.split(' ', 1)[1]}", "--gtest_catch_exceptions=0"]
         family = target.removesuffix("-check")
-        how = {"explore": [], "unpruned": ["--vain-rounds", "1"], "relacy": []}[engine]
+        how = {"explore": [], "unpruned": ["--ineffective-rounds", "1"], "relacy": []}[engine]
         name = "relacy" if engine == "relacy" else "explore"
         return [program, "--no-orders", "--jobs", "1", "--engine", name,
                 f"--gtest_filter={family}.{mistake.found_by}/{name}", *how]
@@ -293,12 +301,13 @@ def main():
     parser.add_argument("--write", type=Path, metavar="TREE",
                         help="only write the sources with the one mistake into a copy of the tree")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="programs at a time (default: every CPU)")
-    parser.add_argument("--tables", type=Path, default=ROOT / "models" / "mistakes", help="the folder of the tables")
+    parser.add_argument("--tables", type=Path, help="a folder of other tables, NAME.toml")
     asked = parser.parse_args()
 
     files = tracked_files()
     sources = {name: (ROOT / name).read_text() for name in files if name.endswith((".hpp", ".cpp"))}
-    every = read_tables(asked.tables, sources)
+    tables = tables_in(asked.tables)
+    every = read_tables(tables, sources)
     for name in asked.names:
         if not any(name in m.title or fnmatch.fnmatchcase(m.title, name) for m in every):
             stop(f'expected part of a mistake\'s name (--list shows them), found "{name}"')
@@ -311,7 +320,7 @@ def main():
             print(f"{m.title}\n    {m.sentence}\n    {m.found_by or 'cannot be shown: ' + m.cannot_show}")
         return 0
     if asked.check:
-        print(f"mistakes: {len(every)} rows in {len(list(asked.tables.glob('*.toml')))} tables, each old text stands exactly once")
+        print(f"mistakes: {len(every)} rows in {len(tables)} tables, each old text stands exactly once")
         return 0
 
     if asked.write:
@@ -394,7 +403,7 @@ def main():
     for title in failed:
         print(f"mistakes: {title}: FAILED")
     print(f"mistakes: {len(results)} planted, {found} found, {len(excused)} that nothing can show, "
-          f"{len(list(asked.tables.glob('*.patch')))} patches, {line.seconds():.0f} s")
+          f"{sum(name.endswith('.patch') and 'mistakes' in name for name in files)} patches, {line.seconds():.0f} s")
     print(f"mistakes: {found} passed, {len(failed)} failed")
     return 1 if failed else 0
 

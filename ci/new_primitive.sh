@@ -55,8 +55,9 @@ expect 0 "make check NAME=$name" -- make new-primitive NAME="$name"
 expect 2 \
     "OWED: proptests/${name}_props.cpp: no call is compared with a reference yet" \
     "OWED: sanitizers/${name}_stress.cpp: neither side does anything yet" \
-    "must always hold: OWED: models/${name}_model.cpp: this scenario checks nothing yet" \
-    "core/shm/$name.hpp:15:/// Promise    OWED: what each side sees after a call returns" \
+    "must always hold: OWED: models/${name}/model.cpp: this scenario checks nothing yet" \
+    "must always hold: OWED: models/${name}/model.cpp: nobody dies yet" \
+    "core/shm/$name.hpp:17:/// Promise    OWED: what each side sees after a call returns" \
     "OWED: what it is, in a few words" \
     -- make check NAME="$name"
 for passed in "${name}_props.$name.attach_refuses_every_damaged_bit_of_the_header" \
@@ -79,7 +80,7 @@ say "filled in: properties, stress, models and lints pass; each of its 6 memory 
 rm "sanitizers/${name}_stress.cpp"
 expect 1 "shm_primitive($name): sanitizers/${name}_stress.cpp is" "docs/adding-a-primitive.md says what it holds" \
     -- cmake --preset dev
-rm "core/shm/$name.hpp" ./*/"${name}"_*.cpp
+rm -r "core/shm/$name.hpp" "models/$name" ./*/"${name}"_*.cpp
 sed -i "/\<$name\>/d" CMakeLists.txt README.md
 unchanged "taken out again"
-say "taken out: four files and three lines, and the tree is as before"
+say "taken out: five files and three lines, and the tree is as before"

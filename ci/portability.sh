@@ -20,7 +20,7 @@ trap 'rm -rf "$work"' EXIT
 bare=(-fno-exceptions -fno-rtti)
 checked=(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics)
 checkers='atomics/shm/(checking|explore|explore_atomics|relacy|relacy_atomics)[.]hpp'  # for g++ and clang from 16 on; they need the checker
-mapfile -t headers < <(printf '%s\n' {core,atomics}/shm/*.hpp | grep -vE "$checkers")
+mapfile -t headers < <(printf '%s\n' {core,atomics}/shm/{,*/}*.hpp | grep -vE "$checkers")
 
 # each COMMAND...: runs it with each file that it is given on standard input, up to the first that fails.
 each() { xargs -P "$(nproc)" -I '{}' "$@" || return 1; }

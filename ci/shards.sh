@@ -62,7 +62,7 @@ refused '--bound "up to 3", found "4"' --shard 1/2 --bound 4
 refused '--executions "as usual", found "7"' --shard 1/2 --executions 7
 refused '--random "0", found "5"' --shard 1/2 --random 5
 refused '--seed "1", found "2"' --shard 1/2 --seed 2
-refused '--vain-rounds "0", found "1"' --shard 1/2 --vain-rounds 1
+refused '--ineffective-rounds "0", found "1"' --shard 1/2 --ineffective-rounds 1
 refused '--no-orders "no", found "yes"' --shard 1/2 --no-orders
 refused '--gtest_filter "*", found "spsc*"' --shard 1/2 '--gtest_filter=spsc*'
 GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=0 refused 'GTEST_TOTAL_SHARDS "0", found "2"' --shard 1/2
@@ -71,7 +71,7 @@ part second --shard 1/2
 sed -i 's/"compiler": "/&another /' "$work/second"
 refused 'the compiler "'
 part second --shard 1/2
-sed -i 's/"content_sha256": "/&0/' "$work/second"
+sed -i '/"sources_sha256"/{n;s/: "/&0/}' "$work/second"
 refused 'the sources "'
 
 # What one node of sixteen would run.

@@ -70,7 +70,7 @@ class Checker:
         self.flags = [run(["pkg-config", option, "shm-primitives"], work, self.env).split()
                       for option in ("--cflags", "--libs")]
         self.headers = [(path.relative_to(ROOT), " ".join(path.read_text().split()))
-                        for path in sorted([*ROOT.glob("core/shm/*.hpp"), *ROOT.glob("atomics/shm/*.hpp")])]
+                        for path in sorted([*ROOT.glob("core/shm/**/*.hpp"), *ROOT.glob("atomics/shm/*.hpp")])]
         (work / "shm-primitives").symlink_to(ROOT)
 
     def cpp(self, code, place):

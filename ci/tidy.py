@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUP = 8  # files; more would need gigabytes of memory
-OWN_NAMES = ("_model.cpp", "_clients.cpp")  # they all define the same ones
+OWN_NAMES = ("/model.cpp", "/clients.cpp")  # they all define the same ones
 # Compiled by scripts with flags of their own, or completed by `make new-primitive`.
 WITHOUT_FLAGS = ("ci/", "examples/check_your_own/", "tools/new_primitive/")
 

@@ -27,10 +27,24 @@ target_link_libraries(shm_primitives PRIVATE $<BUILD_INTERFACE:shm_warnings>)
 if(TARGET shm_model)
   target_link_libraries(shm_model PRIVATE $<BUILD_INTERFACE:shm_warnings>)
 endif()
-set_target_properties(shm_primitives PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)  # each compiles alone
+set_target_properties(shm_atomics shm_primitives PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)  # each compiles alone
+
+# Files of the tree that are not installed are included by their paths in it: "testkit/guarded_bytes.hpp".
+add_library(shm_tree INTERFACE)
+target_include_directories(shm_tree INTERFACE ${PROJECT_SOURCE_DIR})
+
+set(SHM_SANITIZERS "" CACHE STRING "What -fsanitize is told: thread, or address,undefined")
+set_property(CACHE SHM_SANITIZERS PROPERTY STRINGS "" thread address,undefined)
+if(SHM_SANITIZERS)
+  add_compile_options(-fsanitize=${SHM_SANITIZERS} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${SHM_SANITIZERS})
+endif()
 
 # For ci/coverage.py: what a process has counted is kept, however it ends itself.
-if(CMAKE_CXX_FLAGS_DEBUG MATCHES "--coverage")
+option(SHM_COVERAGE "Count which lines are executed" OFF)
+if(SHM_COVERAGE)
+  add_compile_options(--coverage)
+  add_link_options(--coverage)
   add_library(coverage_kept OBJECT ci/coverage_kept.cpp)
   link_libraries(coverage_kept)
   add_link_options(LINKER:--wrap=_exit,--wrap=abort,--wrap=raise)

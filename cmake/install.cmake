@@ -6,7 +6,7 @@ include(GNUInstallDirs)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/shm_primitives)
 write_basic_package_version_file(shm_primitivesConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(TARGETS shm_primitives EXPORT shm_primitives FILE_SET HEADERS)
+install(TARGETS shm_atomics shm_primitives EXPORT shm_primitives FILE_SET HEADERS)
 install(EXPORT shm_primitives NAMESPACE shm:: FILE shm_primitivesTargets.cmake DESTINATION ${package_dir})
 install(FILES cmake/shm_primitivesConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/shm_primitivesConfigVersion.cmake
   DESTINATION ${package_dir})

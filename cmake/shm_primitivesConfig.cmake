@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# find_package(shm_primitives): the target shm::primitives. With COMPONENTS model: shm::model too, which needs Boost.Context.
+# find_package(shm_primitives): the targets shm::primitives, the library, and shm::atomics, what it asks of the machine. With
+# COMPONENTS model: shm::model too, the checker, which needs Boost.Context.
 include(${CMAKE_CURRENT_LIST_DIR}/shm_primitivesTargets.cmake)
 
 foreach(component IN LISTS shm_primitives_FIND_COMPONENTS)
   set(lacking)
-  if(NOT component STREQUAL model)
-    set(lacking "expected no component but model, found ${component}")
-  elseif(NOT EXISTS ${CMAKE_CURRENT_LIST_DIR}/shm_primitivesModel.cmake)
-    set(lacking "component model: expected it beside ${CMAKE_CURRENT_LIST_FILE}, found that it is not installed")
-  else()
+  if(NOT component MATCHES "^(atomics|primitives|model)$")
+    set(lacking "COMPONENTS: expected atomics, primitives or model, found ${component}")
+  elseif(component STREQUAL model AND NOT EXISTS ${CMAKE_CURRENT_LIST_DIR}/shm_primitivesModel.cmake)
+    set(lacking "component model: expected it beside ${CMAKE_CURRENT_LIST_FILE}, found atomics and primitives alone")
+  elseif(component STREQUAL model)
     find_package(Boost QUIET CONFIG COMPONENTS context)
     if(TARGET Boost::context)
       include(${CMAKE_CURRENT_LIST_DIR}/shm_primitivesModel.cmake)

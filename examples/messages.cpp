@@ -33,7 +33,7 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/var_slot_pool.hpp>
 
-#include "support.hpp"
+#include "examples/support.hpp"
 
 namespace {
 

@@ -24,12 +24,13 @@
 
 #include <shm/unique_fd.hpp>
 
-#include "running.hpp"
+#include "testkit/running.hpp"
+#include "testkit/temporary_directory.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
-using support::becomes, support::contents, support::ended, support::says;
+using support::becomes, support::contents, support::says;
 
 constexpr int peer_died = 3;
 
@@ -53,15 +54,9 @@ std::string some_lines(std::size_t size_bytes, std::uint32_t seed) {
 class messages : public testing::Test {
 protected:
     void SetUp() override {
-        std::string name = fs::temp_directory_path() / "messages_test-XXXXXX";
-        ASSERT_NE(mkdtemp(name.data()), nullptr);
-        directory_ = name;
-        log_ = directory_ / "log";
-        out_ = directory_ / "out";
         ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);  // a consumer without its parent becomes our child
         ASSERT_NE(std::signal(SIGPIPE, SIG_IGN), SIG_ERR);        // who writes a FIFO that nobody reads hears of it
     }
-    void TearDown() override { fs::remove_all(directory_); }
 
     void make_log(const std::string& text) const { std::ofstream{log_, std::ios::binary} << text; }
     /// To write to, once somebody reads it.
@@ -83,13 +78,12 @@ protected:
     }
     [[nodiscard]] std::uintmax_t written(const running& sending) const {
         std::error_code none;
-        const auto size = fs::file_size(out_.string() + ".partial-" + std::to_string(sending.pid), none);
+        const auto size = fs::file_size(out_.string() + ".partial-" + std::to_string(sending.process.pid()), none);
         return none ? 0 : size;
     }
 
-    fs::path directory_;
-    fs::path log_;
-    fs::path out_;
+    const temporary_directory folder_;
+    const fs::path directory_ = folder_.path(), log_ = directory_ / "log", out_ = directory_ / "out";
     const std::vector<std::string> only_log_{"log"};
 };
 
@@ -104,7 +98,7 @@ TEST_F(messages, LinesOfAnyKindArrive) {
           some_lines(1'000'000, 2) + "x"}) {
         make_log(text);
         running sending{{log_, out_}};
-        EXPECT_EQ(sending.finish(), 0) << sending.everything();
+        EXPECT_EQ(sending.finish(), exited(0)) << sending.everything();
         EXPECT_TRUE(contents(out_) == text) << "of " << text.size() << " bytes";
         const auto newlines = std::count(text.begin(), text.end(), '\n');
         const auto lines = newlines + (text.empty() || text.back() == '\n' ? 0 : 1);
@@ -119,10 +113,10 @@ TEST_F(messages, LinesOfAnyKindArrive) {
 TEST_F(messages, CountsTheLinesThatHoldAText) {
     make_log("an ERROR\nnone\nERROR and ERROR\nERR\nOR\nERROR");
     running sending{{log_}};
-    EXPECT_EQ(sending.finish(), 0);
+    EXPECT_EQ(sending.finish(), exited(0));
     EXPECT_TRUE(says(sending.everything(), "^6 lines, 3 with ERROR, 42 bytes")) << sending.output;
     running other{{log_, "--find", "no"}};
-    EXPECT_EQ(other.finish(), 0);
+    EXPECT_EQ(other.finish(), exited(0));
     EXPECT_TRUE(says(other.everything(), "^6 lines, 1 with no, 42 bytes")) << other.output;
     EXPECT_EQ(names(), only_log_);
 }
@@ -153,7 +147,7 @@ TEST_F(messages, KillsLoseNothingAndDoubleNothing) {
     }
     enough = true;
     feeder.join();
-    EXPECT_EQ(sending.finish(), 0) << sending.everything();
+    EXPECT_EQ(sending.finish(), exited(0)) << sending.everything();
     EXPECT_TRUE(contents(out_) == sent);
     EXPECT_TRUE(says(sending.everything(), "\n" + std::to_string(std::count(sent.begin(), sent.end(), '\n')) +
                                                " lines, .* " + std::to_string(sent.size()) +
@@ -177,7 +171,7 @@ TEST_F(messages_slow_line, LineInWorkAtADeathIsSentAgain) {
     sending.await_pids();
     EXPECT_TRUE(becomes([&] { return written(sending) > 8'000'000; }));  // which comes before the search
     kill(sending.consumer, SIGKILL);
-    EXPECT_EQ(sending.finish(), 0) << sending.everything();
+    EXPECT_EQ(sending.finish(), exited(0)) << sending.everything();
     EXPECT_TRUE(contents(out_) == contents(log_));
     EXPECT_TRUE(
         says(sending.everything(), "\n3 lines, 0 with a+b, 8000012 bytes in .*\n2 consumers, 1 slots reclaimed\n"));
@@ -191,7 +185,7 @@ TEST_F(messages_slow_line, LineThatKillsEveryConsumerIsGivenUp) {
         EXPECT_TRUE(becomes([&] { return written(sending) >= 8'000'000; }));
         kill(sending.consumer, SIGKILL);
     }
-    EXPECT_EQ(sending.finish(), peer_died);
+    EXPECT_EQ(sending.finish(), exited(peer_died));
     EXPECT_TRUE(says(sending.everything(),
                      "messages: three consumers in a row were killed before they were done with a line\n$"))
         << sending.output;
@@ -207,7 +201,7 @@ TEST_F(messages, IdleConsumerMayBeKilled) {
         kill(sending.consumer, SIGKILL);
         ASSERT_EQ(write(log.get(), "one\ntwo\n", 8), 8);
     }
-    EXPECT_EQ(sending.finish(), 0) << sending.everything();
+    EXPECT_EQ(sending.finish(), exited(0)) << sending.everything();
     EXPECT_EQ(contents(out_), "one\ntwo\n");
     EXPECT_TRUE(says(sending.everything(), "\n2 lines, .*\n2 consumers, 0 slots reclaimed\n")) << sending.output;
 }
@@ -220,9 +214,9 @@ TEST_F(messages, ProducerKilledIsSaidByTheConsumer) {
         sending.await_pids();
         ASSERT_EQ(write(log.get(), "one\ntwo\n", 8), 8);
         EXPECT_TRUE(becomes([&] { return written(sending) == 8; }));
-        kill(signal == SIGKILL ? sending.pid : -sending.pid, signal);  // this one, or both at once
-        EXPECT_EQ(ended(std::exchange(sending.pid, sending.consumer)), -signal);
-        EXPECT_EQ(sending.finish(), peer_died);
+        kill(signal == SIGKILL ? sending.process.pid() : -sending.process.pid(), signal);  // this one, or both at once
+        EXPECT_EQ(sending.finish_producer(), killed_by(signal));
+        EXPECT_EQ(sending.finish(), exited(peer_died));
         EXPECT_TRUE(says(sending.everything(), "messages: the producer died after line 2\n$")) << sending.output;
         EXPECT_EQ(names(), only_log_);
     }
@@ -231,7 +225,7 @@ TEST_F(messages, ProducerKilledIsSaidByTheConsumer) {
 TEST_F(messages, LineLongerThanTheLargestSlotIsRefused) {
     make_log("one\n" + std::string(70'000, 'x') + "\nthree\n");
     running sending{{log_, out_}};
-    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_EQ(sending.finish(), exited(1));
     EXPECT_TRUE(says(sending.everything(),
                      "^messages: bytes in line 2: expected at most 65536, found at least 70001; "
                      "--longest makes room for more\n$"))
@@ -239,7 +233,7 @@ TEST_F(messages, LineLongerThanTheLargestSlotIsRefused) {
     EXPECT_EQ(names(), only_log_);
 
     running longer{{log_, out_, "--longest", "70001"}};
-    EXPECT_EQ(longer.finish(), 0) << longer.everything();
+    EXPECT_EQ(longer.finish(), exited(0)) << longer.everything();
     EXPECT_TRUE(contents(out_) == contents(log_));
 }
 
@@ -247,7 +241,7 @@ TEST_F(messages, LineWithoutEndIsRefusedBeforeItIsRead) {
     make_log("one\n");
     fs::resize_file(log_, std::uintmax_t{1} << 36);
     running sending{{log_, out_}};
-    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_EQ(sending.finish(), exited(1));
     EXPECT_TRUE(says(sending.everything(), "bytes in line 2: expected at most 65536, found at least 1048"))
         << sending.output;
     EXPECT_EQ(names(), only_log_);
@@ -255,10 +249,10 @@ TEST_F(messages, LineWithoutEndIsRefusedBeforeItIsRead) {
 
 TEST_F(messages, LogsThatCannotBeRead) {
     running none{{directory_ / "none", out_}};
-    EXPECT_EQ(none.finish(), 1);
+    EXPECT_EQ(none.finish(), exited(1));
     EXPECT_TRUE(says(none.everything(), "^messages: cannot read .*none: No such file or directory\n$")) << none.output;
     running directory{{directory_, out_}};
-    EXPECT_EQ(directory.finish(), 1);
+    EXPECT_EQ(directory.finish(), exited(1));
     EXPECT_TRUE(says(directory.everything(), "^messages: cannot read .*: Is a directory\n$")) << directory.output;
     EXPECT_TRUE(names().empty());
 }
@@ -272,7 +266,7 @@ TEST_F(messages, OutputsThatCannotBeWritten) {
     };
     for (const auto& [path, sentence] : cases) {
         running sending{{log_, path}};
-        EXPECT_EQ(sending.finish(), 1);
+        EXPECT_EQ(sending.finish(), exited(1));
         EXPECT_TRUE(says(sending.everything(), "^messages: " + sentence + "\n$")) << sending.output;
     }
     EXPECT_EQ(names(), only_log_);
@@ -282,7 +276,7 @@ TEST_F(messages, FileSizeLimitIsSaidOnceAndLeavesTheOldFileAlone) {
     make_log(some_lines(8'000'000, 3));
     std::ofstream{out_} << "old";
     running sending{{log_, out_}, 4'000'000};
-    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_EQ(sending.finish(), exited(1));
     EXPECT_TRUE(says(sending.everything(), "^messages: cannot write .*out: File too large\n$")) << sending.output;
     EXPECT_EQ(contents(out_), "old");
     EXPECT_EQ(names(), (std::vector<std::string>{"log", "out"}));
@@ -294,10 +288,10 @@ TEST_F(messages, WrongUsageHasItsOwnStatus) {
         {}, {log_, "--no-such-option"}, {log_, "--longest=many"}, {log_, "--longest=0"}, {log_, out_, "third"}};
     for (const auto& arguments : wrong) {
         running sending{arguments};
-        EXPECT_EQ(sending.finish(), 2) << sending.everything();
+        EXPECT_EQ(sending.finish(), exited(2)) << sending.everything();
     }
     running asking{{"--help"}};
-    EXPECT_EQ(asking.finish(), 0);
+    EXPECT_EQ(asking.finish(), exited(0));
     EXPECT_TRUE(says(asking.everything(), "Exit status: 0 .* 3 "));
     EXPECT_EQ(names(), only_log_);
 }

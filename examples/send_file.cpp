@@ -32,7 +32,7 @@
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "support.hpp"
+#include "examples/support.hpp"
 
 namespace {
 

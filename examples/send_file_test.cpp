@@ -7,7 +7,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,12 +27,13 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/unique_fd.hpp>
 
-#include "running.hpp"
+#include "testkit/running.hpp"
+#include "testkit/temporary_directory.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
-using support::becomes, support::contents, support::ended, support::says;
+using support::becomes, support::contents, support::says;
 using testing::Test;
 
 constexpr int peer_died = 3;
@@ -47,18 +47,10 @@ struct running : support::running {
 class send_file : public Test {
 protected:
     void SetUp() override {
-        std::string name = fs::temp_directory_path() / "send_file_test-XXXXXX";
-        ASSERT_NE(mkdtemp(name.data()), nullptr);
-        directory_ = name;
-        source_ = directory_ / "source";
-        target_ = directory_ / "target";
-        ASSERT_EQ(setenv("TMPDIR", name.c_str(), 1), 0);          // what send_file forgets to remove is seen here
+        ASSERT_EQ(setenv("TMPDIR", directory_.c_str(), 1), 0);    // what send_file forgets to remove is seen here
         ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);  // a consumer without its parent becomes our child
     }
-    void TearDown() override {
-        unsetenv("TMPDIR");
-        fs::remove_all(directory_);
-    }
+    void TearDown() override { unsetenv("TMPDIR"); }
 
     void make_source(std::size_t size_bytes) const {
         std::mt19937 random{static_cast<std::uint32_t>(size_bytes)};
@@ -84,9 +76,9 @@ protected:
         return !none && size > 0;
     }
 
-    fs::path directory_;
-    fs::path source_;
-    fs::path target_;
+    const temporary_directory folder_;
+    const fs::path directory_ = folder_.path(), source_ = directory_ / "source";
+    fs::path target_ = directory_ / "target";
     const std::vector<std::string> only_source_{"source"};
 };
 
@@ -107,7 +99,7 @@ TEST_P(send_file_over, FilesOfAnySizeArriveWhole) {
          {std::size_t{0}, std::size_t{1}, chunk - 1, chunk, chunk + 1, 4 * chunk, std::size_t{10'000'003}}) {
         make_source(size);
         running sending{arguments()};
-        EXPECT_EQ(sending.finish(), 0) << sending.everything();
+        EXPECT_EQ(sending.finish(), exited(0)) << sending.everything();
         EXPECT_TRUE(contents(source_) == contents(target_)) << "of " << size << " bytes";
         EXPECT_TRUE(
             says(sending.everything(), "producer .* SHA-256 ([0-9a-f]{64})\n(.*\n)*consumer .* SHA-256 \\1\n") ||
@@ -122,7 +114,7 @@ TEST_P(send_file_over, ConsumerKilledAtOnceIsSaidByTheProducer) {
     running sending{arguments()};
     sending.await_pids();
     kill(sending.consumer, SIGKILL);
-    EXPECT_EQ(sending.finish(), peer_died);
+    EXPECT_EQ(sending.finish(), exited(peer_died));
     EXPECT_TRUE(says(sending.everything(), "the consumer \\(process [0-9]+\\) died after [0-9]+ of 68719 MB\n"))
         << sending.output;
     EXPECT_EQ(names(), only_source_);
@@ -134,7 +126,7 @@ TEST_P(send_file_over, ConsumerKilledInTheMiddleIsSaidByTheProducer) {
     sending.await_pids();
     EXPECT_TRUE(becomes([&] { return something_written(sending.consumer); }));
     kill(sending.consumer, SIGKILL);
-    EXPECT_EQ(sending.finish(), peer_died);
+    EXPECT_EQ(sending.finish(), exited(peer_died));
     EXPECT_TRUE(says(sending.everything(), "the consumer \\(process [0-9]+\\) died after [0-9]+ of 68719 MB\n"))
         << sending.output;
     EXPECT_EQ(names(), only_source_);
@@ -146,11 +138,11 @@ TEST_P(send_file_over, ProducerKilledInTheMiddleIsSaidByTheConsumer) {
         running sending{arguments()};
         sending.await_pids();
         EXPECT_TRUE(becomes([&] { return something_written(sending.consumer); }));
-        const std::string producer = std::to_string(sending.pid);
-        kill(signal == SIGKILL ? sending.pid : -sending.pid, signal);  // this one, or both at once
-        sending.pid = sending.consumer;
-        EXPECT_EQ(ended(std::stoi(producer)), -signal);
-        EXPECT_EQ(sending.finish(), peer_died);
+        const pid_t pid = sending.process.pid();
+        const std::string producer = std::to_string(pid);
+        kill(signal == SIGKILL ? pid : -pid, signal);  // this one, or both at once
+        EXPECT_EQ(sending.finish_producer(), killed_by(signal));
+        EXPECT_EQ(sending.finish(), exited(peer_died));
         EXPECT_TRUE(
             says(sending.everything(), "the producer \\(process " + producer + "\\) died after [0-9]+ of 68719 MB\n"))
             << sending.output;
@@ -162,10 +154,10 @@ TEST_P(send_file_over, ProducerKilledAtOnceLeavesNothing) {
     make_endless_source();
     running sending{arguments()};
     sending.await_pids();
-    const std::string producer = std::to_string(sending.pid);
-    kill(sending.pid, SIGKILL);
-    EXPECT_EQ(ended(std::exchange(sending.pid, sending.consumer)), -SIGKILL);
-    EXPECT_EQ(sending.finish(), peer_died);
+    const std::string producer = std::to_string(sending.process.pid());
+    sending.process.kill();
+    EXPECT_EQ(sending.finish_producer(), killed_by(SIGKILL));
+    EXPECT_EQ(sending.finish(), exited(peer_died));
     EXPECT_TRUE(says(sending.everything(), "the producer \\(process " + producer + "\\) died ")) << sending.output;
     EXPECT_EQ(names(), only_source_);
 }
@@ -183,11 +175,9 @@ TEST_P(send_file_over, FileThatChangesMeanwhileIsRefused) {
             std::array<char, 4096> ignored{};
             while (read(fifo.get(), ignored.data(), ignored.size()) > 0) {
             }
-            siginfo_t end{};
-            return waitid(P_PID, static_cast<id_t>(sending.pid), &end, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-                   end.si_pid != 0;
+            return sending.process.has_ended();
         }));
-        EXPECT_EQ(sending.finish(), 1);
+        EXPECT_EQ(sending.finish(), exited(1));
         EXPECT_TRUE(
             says(sending.everything(), "source changed while it was sent: size in bytes: expected 2000000, found"))
             << sending.output;
@@ -198,7 +188,7 @@ TEST_P(send_file_over, FullDeviceIsSaidOnce) {
     make_source(2'000'000);
     target_ = "/dev/full";
     running sending{arguments()};
-    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_EQ(sending.finish(), exited(1));
     EXPECT_TRUE(says(sending.everything(), "send_file: cannot write /dev/full: No space left on device\n$"))
         << sending.output;
     EXPECT_EQ(sending.output.find("send_file:"), sending.output.rfind("send_file:"));
@@ -207,7 +197,7 @@ TEST_P(send_file_over, FullDeviceIsSaidOnce) {
 TEST_P(send_file_over, FileSizeLimitLeavesNoHalfFile) {
     make_source(4'000'000);
     running sending{arguments(), -1, 1'000'000};
-    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_EQ(sending.finish(), exited(1));
     EXPECT_TRUE(says(sending.everything(), "send_file: cannot write .*target: File too large\n")) << sending.output;
     EXPECT_EQ(names(), only_source_);
 }
@@ -216,7 +206,7 @@ TEST_P(send_file_over, WhatIsNotWrittenLeavesTheOldFileAlone) {
     make_source(4'000'000);
     std::ofstream{target_} << "old";
     running sending{arguments(), -1, 1'000'000};
-    EXPECT_EQ(sending.finish(), 1);
+    EXPECT_EQ(sending.finish(), exited(1));
     EXPECT_EQ(contents(target_), "old");
 }
 
@@ -229,7 +219,7 @@ TEST_F(send_file, SourcesThatCannotBeSent) {
     };
     for (const auto& [path, sentence] : cases) {
         running sending{{path}};
-        EXPECT_EQ(sending.finish(), 1);
+        EXPECT_EQ(sending.finish(), exited(1));
         EXPECT_TRUE(says(sending.everything(), "^send_file: .*" + sentence + "\n$")) << sending.output;
     }
     EXPECT_EQ(names(), std::vector<std::string>{"fifo"});
@@ -244,7 +234,7 @@ TEST_F(send_file, TargetsThatCannotBeWritten) {
     };
     for (const auto& [path, sentence] : cases) {
         running sending{{source_, "--to", path, "--rounds", "0", "--quiet"}};
-        EXPECT_EQ(sending.finish(), 1);
+        EXPECT_EQ(sending.finish(), exited(1));
         EXPECT_TRUE(says(sending.everything(), "^send_file: cannot write .*: " + sentence + "\n$")) << sending.output;
     }
     EXPECT_EQ(names(), only_source_);
@@ -252,7 +242,7 @@ TEST_F(send_file, TargetsThatCannotBeWritten) {
 
 TEST_F(send_file, ComparesAndLeavesNothing) {
     running sending{{"--size-mb", "3", "--rounds", "2"}};
-    EXPECT_EQ(sending.finish(), 0);
+    EXPECT_EQ(sending.finish(), exited(0));
     EXPECT_TRUE(says(sending.everything(), "ring +pipe +ratio\nfile to file.* MB/s.*\nfile to memory.* MB/s"))
         << sending.output;
     EXPECT_TRUE(names().empty());
@@ -261,10 +251,10 @@ TEST_F(send_file, ComparesAndLeavesNothing) {
 TEST_F(send_file, WrongUsageHasItsOwnStatus) {
     for (const char* wrong : {"--no-such-option", "--rounds=-1", "--size-mb=many"}) {
         running sending{{wrong}};
-        EXPECT_EQ(sending.finish(), 2) << wrong;
+        EXPECT_EQ(sending.finish(), exited(2)) << wrong;
     }
     running asking{{"--help"}};
-    EXPECT_EQ(asking.finish(), 0);
+    EXPECT_EQ(asking.finish(), exited(0));
     EXPECT_TRUE(says(asking.everything(), "Exit status: 0 .* 3 the other process died"));
 }
 
@@ -283,7 +273,7 @@ protected:
 
     void expect_refusal(int descriptor, const std::string& sentence) const {
         running consuming{{"--consume-fd", "3", "--to", target_}, descriptor};
-        EXPECT_EQ(consuming.finish(), 1);
+        EXPECT_EQ(consuming.finish(), exited(1));
         EXPECT_TRUE(says(consuming.everything(), "^send_file: " + sentence + "\n$")) << consuming.output;
         EXPECT_TRUE(names().empty());
     }
@@ -328,9 +318,9 @@ TEST_F(send_file_consumer, RefusesDamagedMemory) {
     header.published = 1000;
     expect_refusal(memory.fd(), "positions: expected at most 4 apart, found 1000");
     header.published = 0;
-    header.capacity.write(8);
+    header.capacity = 8;
     expect_refusal(memory.fd(), "slots: expected at least 8, found 4");
-    header.capacity.write(5);
+    header.capacity = 5;
     expect_refusal(memory.fd(), "capacity: expected a power of two from 1 to [0-9]+, found 5");
 }
 
@@ -341,7 +331,7 @@ TEST_F(send_file_consumer, RefusesNonsenseThatComesLater) {
     running consuming{{"--consume-fd", "3", "--to", target_}, memory.fd()};
     EXPECT_TRUE(becomes([&] { return made.status().consumer.valid(); }));
     (**memory.region().get<ring::header>()).published = 1000;
-    EXPECT_EQ(consuming.finish(), 1);
+    EXPECT_EQ(consuming.finish(), exited(1));
     EXPECT_TRUE(says(consuming.everything(), "^send_file: positions: expected at most 4 apart, found 1000\n$"))
         << consuming.output;
     EXPECT_TRUE(names().empty());

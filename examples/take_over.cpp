@@ -28,7 +28,7 @@
 #include <shm/channel.hpp>
 #include <shm/proof_of_death.hpp>
 
-#include "support.hpp"
+#include "examples/support.hpp"
 
 namespace {
 

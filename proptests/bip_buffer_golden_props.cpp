@@ -20,8 +20,8 @@
 #include <shm/bip_buffer.hpp>
 #include <shm/message_framing.hpp>
 
-#include "golden_image.hpp"
-#include "guarded_bytes.hpp"
+#include "testkit/golden_image.hpp"
+#include "testkit/guarded_bytes.hpp"
 
 namespace {
 
@@ -32,27 +32,22 @@ using shm::fault_kind;
 constexpr std::size_t header_bytes = 192;
 constexpr std::size_t version_offset = 144;
 
-std::vector<field> header_fields(std::size_t position_bytes) {
-    return {{0, position_bytes, "published"},
-            {8, 4, "watermark"},
-            {64, position_bytes, "consumed"},
-            {128, 4, "capacity", fault_kind::capacity},
-            {132, 4, "state: ready", fault_kind::not_ready},
-            {136, 8, "magic", fault_kind::magic},
-            {144, 4, "layout version", fault_kind::layout_version},
-            {148, 4, "element size", fault_kind::element_size},
-            {152, 4, "element alignment", fault_kind::element_alignment},
-            {156, 4, "reported corrupt"},
-            {160, 8, "layout hash", fault_kind::layout_hash},
-            {168, 8, "producer's claim"},
-            {176, 8, "consumer's claim"},
-            {184, 8, "reserved"}};
-}
-
-std::unique_ptr<guarded_bytes> placed(const byte_image& image) {
-    auto bytes = std::make_unique<guarded_bytes>(image.size());
-    std::memcpy(bytes->data(), image.data(), image.size());
-    return bytes;
+/// Of a header of positions of that width.
+std::vector<image_line> header_lines(std::size_t position_bytes) {
+    const auto narrow = shm::bip_buffer_header<std::uint32_t>::fields(),
+               wide = shm::bip_buffer_header<std::uint64_t>::fields();
+    std::vector<image_line> image;
+    add_lines(image, position_bytes == 4 ? narrow : wide, 0,
+              {{"capacity", "capacity", fault_kind::capacity},
+               {"state", "state: ready", fault_kind::not_ready},
+               {"magic", "magic", fault_kind::magic},
+               {"layout_version", "layout version", fault_kind::layout_version},
+               {"element_size", "element size", fault_kind::element_size},
+               {"element_alignment", "element alignment", fault_kind::element_alignment},
+               {"layout_hash", "layout hash", fault_kind::layout_hash},
+               {"producer_claim", "producer's claim"},
+               {"consumer_claim", "consumer's claim"}});
+    return image;
 }
 
 /// A buffer that has been used as described.
@@ -79,9 +74,8 @@ golden_buffer golden(const char* name, std::size_t capacity, typename Buffer::po
             sizeof(typename Buffer::value_type),
             [=] {
                 guarded_bytes bytes{Buffer::required_size(capacity)};
-                byte_image image(bytes.size_bytes());
-                use(Buffer::create(bytes.region(), capacity, first).value(),
-                    [&] { std::memcpy(image.data(), bytes.data(), image.size()); });
+                byte_image image;
+                use(Buffer::create(bytes.region(), capacity, first).value(), [&] { image = copy_of(bytes); });
                 return image;
             },
             [=](shm::region bytes) {
@@ -95,10 +89,7 @@ golden_buffer golden(const char* name, std::size_t capacity, typename Buffer::po
                 check(std::move(producer), std::move(consumer));
                 EXPECT_FALSE(found.status().reported_corrupt);
             },
-            [](shm::region bytes) -> std::optional<fault> {
-                const auto found = Buffer::attach(bytes);
-                return found ? std::nullopt : std::optional{found.error()};
-            }};
+            refusal_of<Buffer>};
 }
 
 template <class Producer>
@@ -195,7 +186,7 @@ TEST_P(golden_buffers, are_what_the_library_makes) {
     const auto& image = GetParam();
     const byte_image now = image.made();
     const std::string text = stored(image.name);
-    ASSERT_EQ(text, text_of(now, header_fields(image.position_bytes), header_bytes, image.slot_bytes))
+    ASSERT_EQ(text, text_of(now, header_lines(image.position_bytes), header_bytes, image.slot_bytes))
         << golden_folder / image.name << ": expected what is made now";
     EXPECT_EQ(bytes_of(text), now) << "bytes between the fields";
 }
@@ -208,30 +199,14 @@ TEST_P(golden_buffers, are_attached_to_and_read) {
 
 TEST_P(golden_buffers, with_any_byte_damaged_that_attach_relies_on_are_refused_by_name) {
     const byte_image image = bytes_of(stored(GetParam().name));
-    for (const field& f : header_fields(GetParam().position_bytes))
-        for (std::size_t offset = f.offset; f.damaged && offset < f.offset + f.size_bytes; ++offset) {
-            byte_image damaged = image;
-            damaged.at(offset) ^= 0xff;
-            const auto refusal = GetParam().refusal(placed(damaged)->region());
-            ASSERT_TRUE(refusal) << f.name << ", byte " << offset;
-            EXPECT_EQ(refusal->what, *f.damaged) << f.name << ", byte " << offset;
-        }
+    expect_damage_refused(image, header_lines(GetParam().position_bytes), GetParam().refusal);
 }
 
 TEST_P(golden_buffers, of_another_version_are_refused_by_its_number) {
-    for (const std::uint32_t version : {0u, 2u, 0x01000000u}) {
-        byte_image other = bytes_of(stored(GetParam().name));
-        for (unsigned i = 0; i < 4; ++i) other.at(version_offset + i) = static_cast<std::uint8_t>(version >> 8 * i);
-        const auto refusal = GetParam().refusal(placed(other)->region());
-        ASSERT_TRUE(refusal) << version;
-        EXPECT_EQ(*refusal, (fault{fault_kind::layout_version, 1, version}));
-    }
+    expect_other_versions_refused(bytes_of(stored(GetParam().name)), version_offset, GetParam().refusal);
 }
 
-INSTANTIATE_TEST_SUITE_P(each, golden_buffers, testing::ValuesIn(buffers()), [](const auto& tested) {
-    std::string name = tested.param.name.substr(0, tested.param.name.size() - std::strlen(".hex"));
-    std::replace(name.begin(), name.end(), '.', '_');
-    return name;
-});
+INSTANTIATE_TEST_SUITE_P(each, golden_buffers, testing::ValuesIn(buffers()),
+                         [](const auto& tested) { return test_name(tested.param.name); });
 
 }  // namespace

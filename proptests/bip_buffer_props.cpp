@@ -20,10 +20,11 @@
 #include <shm/message_framing.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "../models/bip_buffer_reference.hpp"
-#include "guarded_bytes.hpp"
-#include "sparse_bytes.hpp"
-#include "test_items.hpp"
+#include "models/bip_buffer/reference.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/sparse_bytes.hpp"
+#include "testkit/test_items.hpp"
+#include "testkit/words.hpp"
 
 namespace {
 
@@ -63,7 +64,7 @@ public:
     }
 
     buffer_answer grant_commit(std::uint64_t first, std::size_t count, std::size_t used) {
-        const auto before = word<Position>(published_offset);
+        const auto before = word_at<Position>(bytes.data(), published_offset);
         const auto grant = producer->try_grant(count);
         if (grant.slots.size() != (grant ? count : 0)) return {};
         if (grant) {
@@ -71,14 +72,14 @@ public:
             producer->commit(used);
         }
         return {static_cast<std::uint64_t>(grant.result),
-                static_cast<Position>(word<Position>(published_offset) - before)};
+                static_cast<Position>(word_at<Position>(bytes.data(), published_offset) - before)};
     }
     buffer_answer peek_consume(std::size_t most) {
-        const auto before = word<Position>(consumed_offset);
+        const auto before = word_at<Position>(bytes.data(), consumed_offset);
         buffer_answer told{0};
-        for (const auto& slot : consumer->peek()) told.push_back(fingerprint(slot.read()));
+        for (const auto& slot : consumer->peek()) told.push_back(fingerprint_of(slot.read()));
         consumer->consume(std::min(most, told.size() - 1));
-        told.front() = static_cast<Position>(word<Position>(consumed_offset) - before);
+        told.front() = static_cast<Position>(word_at<Position>(bytes.data(), consumed_offset) - before);
         return told;
     }
     [[nodiscard]] std::size_t size_approx() const { return buffer.size_approx(); }
@@ -91,24 +92,6 @@ public:
     void hand_on_consumer() {
         consumer.reset();
         consumer.emplace(buffer_type::attach(bytes.region())->claim_consumer({2, ++claims_}).value());
-    }
-
-    [[nodiscard]] static std::uint64_t fingerprint(const T& item) {
-        std::array<std::uint8_t, sizeof(T)> bytes;
-        std::memcpy(bytes.data(), &item, sizeof(T));
-        std::uint64_t hash = 0;
-        for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3 + 1;
-        return hash;
-    }
-    template <class Word>
-    [[nodiscard]] Word word(std::size_t offset) const {
-        Word value;
-        std::memcpy(&value, bytes.data() + offset, sizeof(Word));
-        return value;
-    }
-    template <class Word>
-    void overwrite(std::size_t offset, Word value) {
-        std::memcpy(bytes.data() + offset, &value, sizeof(Word));
     }
 
     guarded_bytes bytes;
@@ -164,7 +147,7 @@ TYPED_TEST(each_buffer, does_in_any_sequence_of_calls_what_the_reference_does) {
             auto expected = perform(made, reference);
             if (kind == buffer_call::peek_consume)
                 for (std::size_t i = 1; i < expected.size(); ++i)
-                    expected[i] = TypeParam::fingerprint(
+                    expected[i] = fingerprint_of(
                         item_of<std::remove_cvref_t<typename decltype(tested.buffer)::value_type>>(expected[i]));
             RC_LOG() << made << "\n";
             RC_ASSERT(perform(made, tested) == expected);
@@ -186,9 +169,9 @@ TYPED_TEST(each_buffer, stays_safe_whatever_a_peer_writes_into_the_header) {
             const auto where = *rc::gen::element(published_offset, watermark_offset, consumed_offset, std::size_t{128},
                                                  std::size_t{148}, std::size_t{168});
             if (where == watermark_offset || where == 128)
-                tested.overwrite(where, static_cast<std::uint32_t>(value));
+                put_word(tested.bytes.data(), where, static_cast<std::uint32_t>(value));
             else
-                tested.overwrite(where, value);
+                put_word(tested.bytes.data(), where, value);
             const auto grant = tested.producer->try_grant(TestFixture::any_count(capacity));
             RC_ASSERT(grant.slots.size() <= capacity);
             for (auto& slot : grant.slots) slot.write({});
@@ -320,17 +303,15 @@ TEST(bip_buffer, is_refused_with_the_fault_that_its_comment_says) {
         const auto producer = buffer.claim_producer({7, 9}).value();
         EXPECT_EQ(buffer.claim_producer({1, 1}).error(), (fault{fault_kind::busy, 0, peer_id{7, 9}.word()}));
     }
-    const std::uint64_t published = 117, consumed = 100;
-    std::memcpy(bytes.data() + published_offset, &published, sizeof published);
-    std::memcpy(bytes.data() + consumed_offset, &consumed, sizeof consumed);
+    put_word(bytes.data(), published_offset, std::uint64_t{117});
+    put_word(bytes.data(), consumed_offset, std::uint64_t{100});
     EXPECT_EQ(buffer.claim_producer({1, 1}).error(), (fault{fault_kind::positions, 16, 17}));
     EXPECT_EQ(buffer.claim_consumer({1, 1}).error(), (fault{fault_kind::positions, 16, 17}));
 
     // A lap behind, from the fifth slot on: the producer says how far the lap reaches.
-    const std::uint64_t full = 116;
-    std::memcpy(bytes.data() + published_offset, &full, sizeof full);
+    put_word(bytes.data(), published_offset, std::uint64_t{116});
     for (const auto& [watermark, wanted] : {std::pair{17u, 16u}, {~0u, 16u}, {3u, 4u}, {0u, 4u}}) {
-        std::memcpy(bytes.data() + watermark_offset, &watermark, sizeof watermark);
+        put_word(bytes.data(), watermark_offset, watermark);
         EXPECT_EQ(buffer.claim_consumer({1, 1}).error(), (fault{fault_kind::watermark, wanted, watermark}));
         EXPECT_TRUE(buffer.claim_producer({1, 1})) << "which does not read it";
     }
@@ -348,9 +329,7 @@ struct interrupted {
         EXPECT_EQ(producer.try_grant(4).slots.size(), 4u);
         producer.commit(4);
     }
-    void write(std::size_t offset, std::uint64_t position) const {
-        std::memcpy(bytes.data() + offset, &position, sizeof position);
-    }
+    void write(std::size_t offset, std::uint64_t position) const { put_word(bytes.data(), offset, position); }
 };
 
 TEST(bip_buffer, moves_nothing_when_the_consumer_meets_nonsense_after_a_peek) {
@@ -380,7 +359,7 @@ TEST(bip_buffer, counts_never_more_than_its_capacity) {
     guarded_bytes bytes{bytes_buffer::required_size(8)};
     const auto buffer = bytes_buffer::create(bytes.region(), 8).value();
     for (const std::uint64_t published : {9ULL, 1ULL << 32, 1ULL << 63, ~0ULL}) {
-        std::memcpy(bytes.data() + published_offset, &published, sizeof published);
+        put_word(bytes.data(), published_offset, published);
         EXPECT_EQ(buffer.status().size, 8u);
         EXPECT_EQ(buffer.size_approx(), 8u);
     }
@@ -541,8 +520,7 @@ TEST(message_framing, sends_nothing_for_ever_once_the_receivers_position_is_nons
     std::array<std::byte, 40> message{};
     ASSERT_EQ(sender.try_send(message), send_result::sent);
     ASSERT_EQ(sender.try_send(message), send_result::full);
-    const std::uint64_t consumed = 7;
-    std::memcpy(bytes.data() + consumed_offset, &consumed, sizeof consumed);
+    put_word(bytes.data(), consumed_offset, std::uint64_t{7});
     for (int again = 0; again < 2; ++again) {
         EXPECT_EQ(sender.try_send(message), send_result::corrupt);
         EXPECT_EQ(sender.try_send({}), send_result::corrupt) << "though there is room";
@@ -550,7 +528,7 @@ TEST(message_framing, sends_nothing_for_ever_once_the_receivers_position_is_nons
         EXPECT_EQ(place.result, send_result::corrupt);
         EXPECT_TRUE(place.bytes.empty());
         EXPECT_TRUE(sender.corrupt());
-        std::memset(bytes.data() + consumed_offset, 0, sizeof consumed);
+        put_word(bytes.data(), consumed_offset, std::uint64_t{0});
     }
     EXPECT_EQ(sender.published(), 6u);
 }
@@ -616,7 +594,7 @@ TEST(bip_buffer_preconditions, are_asserted) {
     EXPECT_DEBUG_DEATH(producer.commit(3), "count <= granted_");
     producer.commit(2);
     ASSERT_EQ(consumer.peek().size(), 2u);
-    EXPECT_DEBUG_DEATH(consumer.consume(3), "count <= size_seen");
+    EXPECT_DEBUG_DEATH(consumer.consume(3), "count <= available");
     consumer.consume(2);
 }
 
@@ -669,8 +647,7 @@ TEST(message_framing, a_length_is_read_once) {
     ASSERT_EQ(sender.try_send(std::vector<std::byte>(5)), send_result::sent);
     ASSERT_EQ(sender.try_send(std::vector<std::byte>(6)), send_result::sent);
     ASSERT_EQ(receiver.try_receive()->size_bytes, 5u);
-    const std::uint64_t other = 20;
-    std::memcpy(bytes.data() + header_bytes, &other, sizeof other);
+    put_word(bytes.data(), header_bytes, std::uint64_t{20});
     EXPECT_EQ(receiver.try_receive()->size_bytes, 5u);
     receiver.consume();
     EXPECT_EQ(receiver.try_receive()->size_bytes, 6u);

@@ -30,9 +30,11 @@
 
 #include <shm/channel.hpp>
 
-#include "failing_call.hpp"
-#include "nothing_left.hpp"
-#include "process_state.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/failing_call.hpp"
+#include "testkit/nothing_left.hpp"
+#include "testkit/process_state.hpp"
+#include "testkit/words.hpp"
 
 namespace {
 
@@ -219,11 +221,11 @@ TEST_F(a_channel, commits_what_was_prepared_last_and_nothing_else) {
 }
 
 TEST_F(a_channel, is_not_there_in_a_forked_child) {
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         std::signal(SIGSEGV, SIG_DFL);  // not the sanitizers'
         return mine.try_send(bytes_of("from a copy")) == send_result::sent ? 0 : 1;
     });
-    EXPECT_TRUE(killed_by(ended(child), SIGSEGV));
+    EXPECT_EQ(child.wait(), killed_by(SIGSEGV));
     EXPECT_FALSE(theirs->try_receive().has_value());
     mine.send(bytes_of("hello")).value();
     EXPECT_EQ(take(*theirs), "hello");
@@ -315,9 +317,7 @@ struct a_hostile_channel : a_channel {
             if (of.text() == name) return table.bytes_of(of);
         std::abort();
     }
-    void write(text name, std::size_t at, std::uint64_t word) const {
-        std::memcpy(block(name).data() + at, &word, sizeof word);
-    }
+    void write(text name, std::size_t at, std::uint64_t word) const { put_word(block(name).data(), at, word); }
     /// Both sides anew.
     void make(std::size_t capacity) {
         mine = channel::create(of_capacity(capacity)).value();
@@ -385,8 +385,7 @@ TEST(channel, whose_memory_is_damaged_is_refused_or_harmless) {
         auto mine = channel::create(of_capacity(64)).value();
         auto invited = mine.invite().value();
         const shm::region bytes = mine.memory().region();
-        for (const auto& [at, word] : damage)
-            std::memcpy(bytes.data() + at % (bytes.size_bytes() - sizeof word + 1), &word, sizeof word);
+        for (const auto& [at, word] : damage) put_word(bytes.data(), at % (bytes.size_bytes() - sizeof word + 1), word);
         auto theirs = channel::join(std::move(invited));
         if (!theirs) {
             RC_ASSERT(theirs.error().sentence().find(", found ") != std::string::npos);
@@ -424,9 +423,7 @@ TEST_F(a_hostile_channel, stays_safe_whatever_is_written_anywhere) {
                     break;
                 case 3: write("sleepers", *rc::gen::element<std::size_t>(0, 64, invited_at), word); break;
                 case 4: write("to side 0", 8 * *rc::gen::inRange<std::size_t>(0, slots_at / 8), word); break;
-                default:
-                    std::memcpy(all.data() + 8 * *rc::gen::inRange<std::size_t>(0, all.size_bytes() / 8), &word,
-                                sizeof word);
+                default: put_word(all.data(), 8 * *rc::gen::inRange<std::size_t>(0, all.size_bytes() / 8), word);
             }
             const std::vector<std::byte> before{all.data(), all.data() + all.size_bytes()};
             const bool was_corrupt = mine.corrupt();
@@ -555,7 +552,7 @@ TEST(channel, tells_of_a_kill_at_once_and_takes_a_successor) {
         auto mine = channel::create().value();
         const auto start = [&](auto body) {
             auto invited = mine.invite().value();
-            return start_child([&] {
+            return child_process([&] {
                 {
                     const auto of_parent = std::move(mine);
                 }
@@ -563,7 +560,7 @@ TEST(channel, tells_of_a_kill_at_once_and_takes_a_successor) {
                 return body(theirs);
             });
         };
-        const pid_t first = start([](channel& theirs) {
+        child_process first = start([](channel& theirs) {
             (void)theirs.receive().value();
             theirs.send(bytes_of("received")).value();
             for (;;) pause();
@@ -571,14 +568,14 @@ TEST(channel, tells_of_a_kill_at_once_and_takes_a_successor) {
         });
         mine.send(bytes_of("job")).value();
         EXPECT_EQ(take(mine), "received");
-        kill(first, SIGKILL);
+        first.kill();
         const auto over = mine.receive(shm::deadline::clock::now() + std::chrono::minutes{1});
         ASSERT_FALSE(over.has_value());
         EXPECT_EQ(over.error().what, fault_kind::peer_dead) << over.error().sentence();
-        EXPECT_TRUE(killed_by(ended(first), SIGKILL));
+        EXPECT_EQ(first.wait(), killed_by(SIGKILL));
 
-        const pid_t second = start([](channel& theirs) { return take(theirs) == "job" ? 0 : 1; });
-        EXPECT_TRUE(exited_with(ended(second), 0)) << "what was not consumed is received again";
+        child_process second = start([](channel& theirs) { return take(theirs) == "job" ? 0 : 1; });
+        EXPECT_EQ(second.wait(), exited(0)) << "what was not consumed is received again";
     }
     EXPECT_EQ(open_descriptors(), descriptors);
 }
@@ -586,7 +583,7 @@ TEST(channel, tells_of_a_kill_at_once_and_takes_a_successor) {
 TEST(channel, does_not_take_a_stopped_process_for_a_dead_one) {
     auto mine = channel::create().value();
     auto invited = std::optional{mine.invite().value()};
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         {
             const auto of_parent = std::move(mine);
         }
@@ -595,15 +592,13 @@ TEST(channel, does_not_take_a_stopped_process_for_a_dead_one) {
         return 0;
     });
     invited.reset();
-    ASSERT_EQ(kill(child, SIGSTOP), 0);
-    int status = 0;
-    ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
+    child.stop();
     const auto soon = shm::deadline::clock::now() + std::chrono::milliseconds{20};
     EXPECT_EQ(mine.receive(soon).error().what, fault_kind::timed_out);
     EXPECT_FALSE(mine.is_peer_dead());
     mine.send(bytes_of("go on")).value();
-    kill(child, SIGCONT);
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    child.resume();
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 TEST(channel_invitation, is_two_numbers_on_a_command_line) {
@@ -630,7 +625,7 @@ TEST(channel_invitation, goes_to_any_process_over_a_socket) {
         ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
         const shm::unique_fd here{ends[0]};
         std::optional there{shm::unique_fd{ends[1]}};
-        const pid_t other = start_child([&] {  // before there is a channel
+        child_process other([&] {  // before there is a channel
             auto theirs = channel::join(shm::channel_invitation::receive(there->get()).value()).value();
             theirs.send(bytes_of("hello")).value();
             return 0;
@@ -643,7 +638,7 @@ TEST(channel_invitation, goes_to_any_process_over_a_socket) {
         ASSERT_LT(invited.bell.as_raw_fd(), 0) << "likewise";
         EXPECT_EQ(take(mine), "hello");
         EXPECT_EQ(mine.receive().error().what, fault_kind::peer_dead);
-        EXPECT_TRUE(exited_with(ended(other), 0));
+        EXPECT_EQ(other.wait(), exited(0));
 
         auto again = mine.invite().value();
         EXPECT_EQ(again.send(here.get()).error(), (fault{fault_kind::system_call, 0, EPIPE}));

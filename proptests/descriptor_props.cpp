@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -21,9 +20,10 @@
 #include <shm/segment_builder.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "failing_call.hpp"
-#include "nothing_left.hpp"
-#include "process_state.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/failing_call.hpp"
+#include "testkit/nothing_left.hpp"
+#include "testkit/process_state.hpp"
 
 namespace {
 
@@ -166,7 +166,7 @@ INSTANTIATE_TEST_SUITE_P(of, descriptors_over_a_socket, testing::Values(SOCK_STR
 
 TEST_P(descriptors_over_a_socket, give_another_process_a_segment) {
     const auto plan = shm::segment_builder{}.peers(2).add<shm::spsc_ring<int>>("numbers", 8);
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         here_ = {};
         std::array<shm::unique_fd, 1> received;
         if (!shm::receive_descriptors(there_.get(), received)) return 1;
@@ -181,9 +181,7 @@ TEST_P(descriptors_over_a_socket, give_another_process_a_segment) {
     const auto made = plan.create(bytes.region()).value();
     const std::array<int, 1> sent{bytes.fd()};
     EXPECT_TRUE(shm::send_descriptors(here_.get(), sent));
-    int status = -1;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    EXPECT_EQ(status, 0);
+    EXPECT_EQ(child.wait(), exited(0));
     auto numbers = made.find<shm::spsc_ring<int>>("numbers").value().claim_consumer({1, 1}).value();
     EXPECT_EQ(numbers.try_pop(), 42);
 }

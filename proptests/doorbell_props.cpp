@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,9 +33,10 @@
 #include <shm/doorbell.hpp>
 #include <shm/system_call.hpp>
 
-#include "failing_call.hpp"
-#include "nothing_left.hpp"
-#include "process_state.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/failing_call.hpp"
+#include "testkit/nothing_left.hpp"
+#include "testkit/process_state.hpp"
 
 namespace {
 
@@ -332,57 +332,38 @@ TEST_F(a_doorbell, whose_descriptor_was_closed_behind_its_back_knows_of_no_death
 // Processes.
 
 /// A child that holds both ends, as it was forked with them, and only lives.
-class living_child {
-public:
-    living_child() {
-        pid_ = start_child([]() -> int {
-            for (;;) pause();
-        });
-    }
-    living_child(const living_child&) = delete;
-    living_child& operator=(const living_child&) = delete;
-    ~living_child() { end(); }
-    [[nodiscard]] pid_t pid() const { return pid_; }
-    void end() {
-        if (pid_ == 0) return;
-        kill(pid_, SIGKILL);
-        ended(std::exchange(pid_, 0));
-    }
-
-private:
-    pid_t pid_ = 0;
-};
+child_process living_child() {
+    return child_process([]() -> int {
+        for (;;) pause();
+    });
+}
 
 TEST_F(a_doorbell, ends_with_a_killed_process_that_has_not_read_its_bells) {
-    living_child child;
+    const child_process child = living_child();
     there.reset();
     EXPECT_FALSE(here.is_peer_dead());
     for (int bells = 0; bells < 3; ++bells) EXPECT_EQ(here.signal().value(), signal_result::sent);
-    std::thread killer{[&] { kill(child.pid(), SIGKILL); }};
+    std::thread killer{[&] { child.kill(); }};
     EXPECT_EQ(here.wait(deadline::max()).value(), wait_result::peer_dead);
     killer.join();
     EXPECT_EQ(here.signal().value(), signal_result::peer_dead);
 }
 
 TEST_F(a_doorbell, does_not_end_while_any_process_holds_the_other_end) {
-    living_child one;
-    living_child another;
+    child_process one = living_child(), another = living_child();
     EXPECT_EQ(here.wait().value(), wait_result::timed_out);
     there.reset();
-    one.end();
+    one = {};
     EXPECT_EQ(here.wait().value(), wait_result::timed_out);
     EXPECT_EQ(here.signal().value(), signal_result::sent);
-    another.end();
+    another = {};
     EXPECT_EQ(here.wait(deadline::max()).value(), wait_result::peer_dead);
 }
 
 TEST_F(a_doorbell, takes_a_stopped_process_for_a_living_one) {
-    living_child child;
+    const child_process child = living_child();
     there.reset();
-    ASSERT_EQ(kill(child.pid(), SIGSTOP), 0);
-    int status = 0;
-    ASSERT_EQ(waitpid(child.pid(), &status, WUNTRACED), child.pid());
-    ASSERT_TRUE(WIFSTOPPED(status));
+    child.stop();
     EXPECT_EQ(here.wait(deadline::clock::now() + 1ms).value(), wait_result::timed_out);
     EXPECT_FALSE(here.is_peer_dead());
     while (here.signal().value() == signal_result::sent) {
@@ -392,7 +373,7 @@ TEST_F(a_doorbell, takes_a_stopped_process_for_a_living_one) {
 
 TEST_F(a_doorbell, is_refused_to_a_forked_child_and_its_bells_stay_the_parents) {
     (void)there->signal().value();
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         const fault wrong{fault_kind::wrong_process, static_cast<std::uint64_t>(getppid()),
                           static_cast<std::uint64_t>(getpid())};
         const auto refuses = [&](const auto& outcome) { return !outcome && outcome.error() == wrong; };
@@ -400,14 +381,14 @@ TEST_F(a_doorbell, is_refused_to_a_forked_child_and_its_bells_stay_the_parents) 
                          refuses(here.accept());
         return all ? 0 : 1;
     });
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(here.drain().value(), 1u);
     EXPECT_EQ(there->drain().value(), 0u);
 }
 
 TEST(a_forked_child, has_the_end_that_it_was_given) {
     auto [here, handle] = doorbell::create_pair().value();
-    const pid_t child = start_child([given = &handle] {
+    child_process child([given = &handle] {
         auto mine = doorbell::from_handle(std::move(*given)).value();
         if (mine.wait(deadline::max()).value() != wait_result::rung) return 1;
         return mine.signal().value() == signal_result::sent ? 0 : 2;
@@ -418,7 +399,7 @@ TEST(a_forked_child, has_the_end_that_it_was_given) {
     EXPECT_EQ(here.signal().value(), signal_result::sent);
     // The answer, unless its sender has ended meanwhile: then that is told first.
     EXPECT_TRUE(here.wait(deadline::max()).value() == wait_result::rung || here.drain().value() == 1);
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(here.wait(deadline::max()).value(), wait_result::peer_dead);
 }
 
@@ -438,7 +419,7 @@ TEST(another_program, makes_its_end_of_an_argument) {
     auto [here, handle] = doorbell::create_pair().value();
     const std::string number = handle.to_arg();
     const std::string not_inherited = std::to_string(here.fd());
-    const pid_t child = start_child([fd = handle.as_raw_fd(), &number, &not_inherited] {
+    child_process child([fd = handle.as_raw_fd(), &number, &not_inherited] {
         if (!shm::clear_cloexec(fd)) return 1;
         execl("/proc/self/exe", "peer", doorbell_handle::arg_name, number.c_str(), not_inherited.c_str(), nullptr);
         return 2;
@@ -446,13 +427,13 @@ TEST(another_program, makes_its_end_of_an_argument) {
     shm::close_peer_fd(std::move(handle).release().release_fd()).value();
     EXPECT_EQ(here.signal().value(), signal_result::sent);
     EXPECT_TRUE(here.wait(deadline::max()).value() == wait_result::rung || here.drain().value() == 1);
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(here.wait(deadline::max()).value(), wait_result::peer_dead);
 }
 
 // It rings as fast as it can until it is killed: each wait ends, and the deadline of a loop of them is kept.
 TEST_F(a_doorbell, is_not_held_by_a_peer_that_never_stops_ringing) {
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         auto mine = doorbell::from_raw_fd(dup(there->fd())).value();
         for (;;) (void)mine.signal().value();
         return 0;
@@ -467,8 +448,7 @@ TEST_F(a_doorbell, is_not_held_by_a_peer_that_never_stops_ringing) {
         bells += 1 + more;
     }
     EXPECT_GT(bells, 0u);
-    kill(child, SIGKILL);
-    ended(child);
+    child.kill();
     EXPECT_EQ(here.wait(deadline::max()).value(), wait_result::peer_dead);
 }
 
@@ -633,7 +613,7 @@ TEST_F(a_doorbell, interrupted_calls_go_on) {
 
 // Signals that come all the time neither end a wait early nor keep it from ending.
 TEST_F(a_doorbell, keeps_its_deadline_under_a_storm_of_signals) {
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         auto mine = doorbell::from_raw_fd(dup(here.fd())).value();
         static volatile std::sig_atomic_t ticks = 0;
         struct sigaction count{};
@@ -649,17 +629,17 @@ TEST_F(a_doorbell, keeps_its_deadline_under_a_storm_of_signals) {
         if (deadline::clock::now() < until) return 2;
         return ticks > 1 ? 0 : 3;
     });
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 TEST(without_descriptors, a_pair_is_refused) {
-    const pid_t child = start_child([] {
+    child_process child([] {
         const rlimit limit{3, 3};
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
         const auto ends = doorbell::create_pair();
         return !ends && ends.error() == system_call(EMFILE) ? 0 : 2;
     });
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 }  // namespace

@@ -66,6 +66,8 @@ const told every_kind[] = {
      "huge pages: expected 2097152 bytes, found ENOMEM (Cannot allocate memory)"},
     {{fault_kind::system_call, 0, ENOMEM, "mmap"}, "mmap: expected success, found ENOMEM (Cannot allocate memory)"},
     {{fault_kind::system_call, 0, 12345, "mmap"}, "mmap: expected success, found errno 12345 (Unknown error 12345)"},
+    {{fault_kind::foreign_header, 0, 16},
+     "header, damaged or made by something else: expected 0 in its first word while its init state is none, found 16"},
     {{fault_kind::not_ready, 2, 1}, "init state: expected 2 (ready), found 1 (being initialised)"},
     {{fault_kind::not_ready, 2, 7}, "init state: expected 2 (ready), found 7 (no such state)"},
     {{fault_kind::already_created, 0, 2}, "init state: expected 0 (nothing there), found 2 (ready)"},

@@ -20,9 +20,10 @@
 #include <shm/treiber_slab.hpp>
 #include <shm/var_slot_pool.hpp>
 
-#include "nothing_left.hpp"
-#include "process_state.hpp"
-#include "temporary_directory.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/nothing_left.hpp"
+#include "testkit/process_state.hpp"
+#include "testkit/temporary_directory.hpp"
 
 namespace {
 
@@ -41,11 +42,11 @@ constexpr shm::pool_class more{1, 64};
 constexpr std::size_t enough = 1 << 16;
 constexpr shm::peer_id peer{1, 1};
 
-/// Runs `right` in a child: 0, or the number of the first that was not refused as it should be.
+/// Runs `right` in a child, which exits with 0 or the number of the first that was not refused as it should be.
 template <class Right>
-[[nodiscard]] int wrong_in_a_child(Right right) {
+[[nodiscard]] process_end wrong_in_a_child(Right right) {
     const pid_t parent = getpid();
-    const int status = ended(start_child([&] {
+    child_process child([&] {
         const fault wrong{fault_kind::wrong_process, static_cast<std::uint64_t>(parent),
                           static_cast<std::uint64_t>(getpid())};
         int number = 0, first = 0;
@@ -58,8 +59,8 @@ template <class Right>
         };
         right(refused);
         return first;
-    }));
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -status;
+    });
+    return child.wait();
 }
 
 [[nodiscard]] shm::memfd_region attached(const shm::memfd_region& to) {
@@ -86,13 +87,13 @@ TEST(in_a_forked_child, no_view_of_the_parents_is_attached_to) {
                       refused(shm::segment::attach(bytes));
                   }
               }),
-              0);
+              exited(0));
 }
 
 TEST(in_a_forked_child, no_role_is_claimed_or_taken_over) {
     const auto bytes = shm::memfd_region::create(enough).value();
     const auto made = ring::create(bytes.region(), capacity).value();
-    const auto dead = shm::reap(start_child([] { return 0; })).value().proof;
+    const auto dead = dead_child_that([] {});
     EXPECT_EQ(wrong_in_a_child([&](auto refused) {
                   refused(made.claim_producer(peer));
                   refused(made.claim_consumer(peer));
@@ -100,7 +101,7 @@ TEST(in_a_forked_child, no_role_is_claimed_or_taken_over) {
                   refused(made.take_over_consumer(peer, dead));
                   refused(made.split(peer));
               }),
-              0);
+              exited(0));
     EXPECT_TRUE(made.split(peer).has_value());
 }
 
@@ -108,21 +109,22 @@ TEST(in_a_forked_child, nobody_joins_or_reclaims) {
     const auto bytes = shm::memfd_region::create(enough).value();
     const auto made = slab::create(bytes.region(), shape).value();
     auto member = made.join(peer).value();
-    const auto dead = shm::reap(start_child([&] {
-                          const auto mine = attached(bytes);
-                          auto joined = slab::attach(mine.region()).value().join(shm::this_process().value()).value();
-                          return joined.try_alloc() ? 0 : 1;
-                      })).value();
+    child_process keeping_a_slot([&] {
+        const auto mine = attached(bytes);
+        auto joined = slab::attach(mine.region()).value().join(shm::this_process().value()).value();
+        return joined.try_alloc() ? 0 : 1;
+    });
+    const auto dead = keeping_a_slot.reap();
     const pid_t parent = getpid();
-    EXPECT_EQ(wrong_in_a_child([&](auto refused) { refused(made.join(peer)); }), 0);
-    EXPECT_EQ(ended(start_child([&] {
+    EXPECT_EQ(wrong_in_a_child([&](auto refused) { refused(made.join(peer)); }), exited(0));
+    EXPECT_EQ(child_process([&] {
                   const auto done = member.reclaim(dead.proof);
                   const shm::slot_error wrong{shm::slot_error::kind::wrong_process, static_cast<std::uint64_t>(parent),
                                               static_cast<std::uint64_t>(getpid())};
                   const auto lost = member.reclaim_in_flight([](shm::slot_handle) { return true; });
                   return !done && done.error() == wrong && !lost && lost.error() == wrong ? 0 : 1;
-              })),
-              0);
+              }).wait(),
+              exited(0));
     EXPECT_EQ(member.reclaim(dead.proof)->returned, 1U);
 }
 
@@ -130,7 +132,7 @@ TEST(in_a_forked_child, a_pool_does_not_grow_and_reclaims_nothing) {
     const auto bytes = shm::memfd_region::create(enough).value(), annex = shm::memfd_region::create(enough).value();
     auto made = pool::create(bytes.region(), {classes}).value();
     auto member = made.join(peer).value();
-    const auto dead = shm::reap(start_child([] { return 0; })).value().proof;
+    const auto dead = dead_child_that([] {});
     const pid_t parent = getpid();
     EXPECT_EQ(wrong_in_a_child([&](auto refused) {
                   const auto mine = attached(annex);
@@ -142,15 +144,15 @@ TEST(in_a_forked_child, a_pool_does_not_grow_and_reclaims_nothing) {
                   refused(member.meet());
                   refused(member.attach_annex(mine.region()));
               }),
-              0);
-    EXPECT_EQ(ended(start_child([&] {
+              exited(0));
+    EXPECT_EQ(child_process([&] {
                   const auto done = member.reclaim(dead);
                   const shm::slot_error wrong{shm::slot_error::kind::wrong_process, static_cast<std::uint64_t>(parent),
                                               static_cast<std::uint64_t>(getpid())};
                   const auto lost = member.reclaim_in_flight([](shm::pool_handle) { return true; });
                   return !done && done.error() == wrong && !lost && lost.error() == wrong ? 0 : 1;
-              })),
-              0);
+              }).wait(),
+              exited(0));
     EXPECT_EQ(made.grow(bytes.region(), more).value(), 1U);
 }
 
@@ -162,7 +164,7 @@ TEST(in_a_forked_child, no_block_is_found_and_no_place_is_had) {
                   refused(made.find<ring>("jobs"));
                   refused(made.join(shm::this_process().value()));
               }),
-              0);
+              exited(0));
 }
 
 TEST(in_a_forked_child, a_file_is_not_resized_through_the_parents_mapping) {
@@ -172,7 +174,7 @@ TEST(in_a_forked_child, a_file_is_not_resized_through_the_parents_mapping) {
                   refused(named.resize(2 * enough));
                   refused(named.check_and_remap());
               }),
-              0);
+              exited(0));
     EXPECT_EQ(named.check_and_remap().value(), shm::region_change::unchanged);
 }
 
@@ -184,12 +186,12 @@ TEST(in_a_forked_child, the_parents_bytes_are_not_there) {
     auto [producer, consumer] = ring::create(sealed.region(), capacity).value().split(peer).value();
     ASSERT_EQ(producer.try_push(1), shm::push_result::pushed);
     const auto segfaults = [](auto use) {
-        return killed_by(ended(start_child([&] {
-                             signal(SIGSEGV, SIG_DFL);  // not the sanitizers'
-                             use();
-                             return 0;
-                         })),
-                         SIGSEGV);
+        child_process child([&] {
+            signal(SIGSEGV, SIG_DFL);  // not the sanitizers'
+            use();
+            return 0;
+        });
+        return child.wait() == killed_by(SIGSEGV);
     };
     EXPECT_TRUE(segfaults([&, &end = producer] { (void)end.try_push(2); }));
     EXPECT_TRUE(segfaults([&, &end = consumer] { (void)end.try_pop(); }));
@@ -200,13 +202,13 @@ TEST(in_a_forked_child, the_parents_bytes_are_not_there) {
 
 TEST(in_a_forked_child, what_it_maps_itself_outlives_its_copies) {
     auto parents = std::optional{shm::memfd_region::create(4096).value()};
-    const auto status = ended(start_child([&] {
+    child_process child([&] {
         const auto mine = attached(*parents);
         mine.region().data()[0] = std::byte{7};  // where the parent's was, as a rule
         parents.reset();
         return mine.region().data()[0] == std::byte{7} ? 0 : 1;
-    }));
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    });
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(parents->region().data()[0], std::byte{7});
 }
 

@@ -15,7 +15,7 @@
 
 #include <shm/heap_region.hpp>
 
-#include "failing_call.hpp"
+#include "testkit/failing_call.hpp"
 
 namespace {
 

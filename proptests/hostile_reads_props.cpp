@@ -27,9 +27,10 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/var_slot_pool.hpp>
 
-#include "../models/staged_death.hpp"
-#include "guarded_bytes.hpp"
-#include "watched_atomics.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/staged_death.hpp"
+#include "testkit/watched_atomics.hpp"
+#include "testkit/words.hpp"
 
 namespace {
 
@@ -104,8 +105,8 @@ constexpr std::size_t published = 0, watermark = 8, consumed = 64, described = 1
                       claims = 168, slots = 192;
 constexpr allowance a_look_at_producer{published, published + 8}, a_look_at_consumer{consumed, consumed + 8},
     a_look_at_watermark{watermark, watermark + 4}, each_slot{slots, ~std::size_t{0}},
-    all_of_the_description{described, claims}, state_told{state, state + 4, 2}, claims_to_be_told{claims, claims + 16},
-    report{reported, reported + 4};
+    all_of_the_description{described, claims}, state_told{state, state + 4, 3}, first_written{described, described + 4},
+    claims_to_be_told{claims, claims + 16}, report{reported, reported + 4};
 
 /// What a header may say before an end is made: what is right, and nonsense of each kind.
 struct said {
@@ -143,7 +144,8 @@ TYPED_TEST(each_stream, reads_a_word_once_when_it_attaches_and_when_a_role_is_cl
         read_counter counter;
         counter.expect("attach to nothing", bytes.region(), {state_told, all_of_the_description},
                        [&] { EXPECT_FALSE(TypeParam::attach(bytes.region())); });
-        counter.expect("create", bytes.region(), {}, [&] { EXPECT_TRUE(TypeParam::create(bytes.region(), 8)); });
+        counter.expect("create", bytes.region(), {first_written},
+                       [&] { EXPECT_TRUE(TypeParam::create(bytes.region(), 8)); });
         say<TypeParam>(bytes, now);
         const auto made = TypeParam::attach(bytes.region()).value();
         counter.expect("attach", bytes.region(), {all_of_the_description},
@@ -259,7 +261,7 @@ TEST(an_end_of_message_framing, reads_a_word_once_in_each_operation_and_the_leng
         counter.expect("try_prepare and commit", bytes.region(), {a_look_at_consumer}, [&] {
             if (sender.try_prepare(16)) sender.commit(3);
         });
-        std::memcpy(bytes.data() + slots, &length, sizeof length);
+        put_word(bytes.data(), slots, length);
         counter.expect("try_receive, twice", bytes.region(),
                        {{published, published + 8, 2}, a_look_at_watermark, {slots, slots + 8}}, [&] {
                            const bool possible = length <= 16 || length == 17;  // as what follows is published too
@@ -284,8 +286,8 @@ TEST(a_member_of_a_slab, reads_a_word_once_in_each_operation) {
     const shm::region all = bytes.region();
     read_counter counter;
     const allowance description{64, 112};
-    counter.expect("attach to nothing", all, {{104, 108, 2}, description}, [&] { EXPECT_FALSE(slab::attach(all)); });
-    counter.expect("create", all, {}, [&] { EXPECT_TRUE(slab::create(all, three_slots)); });
+    counter.expect("attach to nothing", all, {{104, 108, 3}, description}, [&] { EXPECT_FALSE(slab::attach(all)); });
+    counter.expect("create", all, {{64, 72}}, [&] { EXPECT_TRUE(slab::create(all, three_slots)); });
     counter.expect("attach", all, {description}, [&] { EXPECT_TRUE(slab::attach(all)); });
     const auto made = slab::attach(all).value();
     counter.expect("join and leave", all, {field_of(0, incarnation), each_word_and_link},
@@ -409,8 +411,8 @@ TEST(a_pool, reads_a_word_once_in_each_operation) {
     guarded_bytes bytes{pool::required_size(two_slabs) + 2048}, annex{2048};
     const shm::region all = bytes.region();
     read_counter counter;
-    counter.expect("attach to nothing", all, {{28, 32, 2}, description}, [&] { EXPECT_FALSE(pool::attach(all)); });
-    counter.expect("create", all, {place(0), place(1), place(2), each_slab},
+    counter.expect("attach to nothing", all, {{28, 32, 3}, description}, [&] { EXPECT_FALSE(pool::attach(all)); });
+    counter.expect("create", all, {{0, 8}, place(0), place(1), place(2), {slabs, all.size_bytes(), 2}},
                    [&] { EXPECT_TRUE(pool::create(all, two_slabs)); });
     counter.expect("attach", all, {description, each_place, each_slab}, [&] { EXPECT_TRUE(pool::attach(all)); });
     auto made = pool::attach(all).value();
@@ -428,7 +430,7 @@ TEST(a_pool, reads_a_word_once_in_each_operation) {
     counter.expect("reclaim", all, {place(2, 2), each_slab},
                    [&] { EXPECT_TRUE(member.reclaim(kernel_of_tests::saw(somebody_else)).has_value()); });
     counter.expect("grown_size", all, {{used, used + 8}}, [&] { (void)made.grown_size(more); });
-    counter.expect("grow", all, {{used, used + 8}, place(2), place(15)},
+    counter.expect("grow", all, {{used, used + 8}, place(2), place(15), each_slab},
                    [&] { EXPECT_EQ(made.grow(all, more).value(), 2U); });
     counter.expect("meet", all, {place(2), place(3), each_slab}, [&] { EXPECT_TRUE(member.meet()); });
     ASSERT_TRUE(made.meet());

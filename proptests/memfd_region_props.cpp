@@ -27,10 +27,11 @@
 #include <shm/memfd_region.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "failing_call.hpp"
-#include "nothing_left.hpp"
-#include "process_state.hpp"
-#include "temporary_directory.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/failing_call.hpp"
+#include "testkit/nothing_left.hpp"
+#include "testkit/process_state.hpp"
+#include "testkit/temporary_directory.hpp"
 
 namespace {
 
@@ -151,13 +152,13 @@ TEST(memfd_region, what_another_process_writes_is_read) {
     const auto made = memfd_region::create(ring::required_size(8)).value();
     const auto placed = ring::create(made.region(), 8).value();
     auto consumer = placed.claim_consumer({1, 1}).value();
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         const auto attached = memfd_region::attach(sent(made.fd()));
         if (!attached) return 1;
         auto producer = ring::attach(attached->region()).value().claim_producer({2, 1}).value();
         return producer.try_push(42) == shm::push_result::pushed ? 0 : 2;
     });
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(consumer.try_pop(), 42U);
 }
 
@@ -336,26 +337,24 @@ TEST(memfd_region, huge_pages_are_used_exactly_when_it_says_so) {
 }
 
 TEST(memfd_region, the_file_size_limit_is_an_error_and_no_signal) {
-    const pid_t child = start_child([] {
+    child_process child([] {
         const rlimit limit{page, page};
         if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
         const auto made = memfd_region::create(page + 1);
         if (made || made.error() != fault{fault_kind::file_size_limit, page + 1, page}) return 2;
         return memfd_region::create(page) ? 0 : 3;
     });
-    const int status = ended(child);
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 TEST(memfd_region, without_descriptors_it_is_refused) {
-    const pid_t child = start_child([] {
+    child_process child([] {
         const rlimit limit{3, 3};
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
         const auto made = memfd_region::create(page);
         return !made && made.error() == system_call(EMFILE) ? 0 : 2;
     });
-    const int status = ended(child);
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 TEST(memfd_region, more_than_the_address_space_is_refused) {

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,10 +32,11 @@
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "failing_call.hpp"
-#include "process_state.hpp"
-#include "temporary_directory.hpp"
-#include "terminal.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/failing_call.hpp"
+#include "testkit/process_state.hpp"
+#include "testkit/temporary_directory.hpp"
+#include "testkit/terminal.hpp"
 
 namespace {
 
@@ -229,13 +229,13 @@ TEST(mmap_region, bytes_can_be_left_out_of_core_dumps) {
 
 TEST(mmap_region, a_kill_before_publish_leaves_nothing) {
     const temporary_directory directory;
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         const auto made = mmap_region::prepare(directory / "region", page);
         if (!made) return 1;
         raise(SIGKILL);
         return 2;
     });
-    EXPECT_TRUE(killed_by(ended(child), SIGKILL));
+    EXPECT_EQ(child.wait(), killed_by(SIGKILL));
     EXPECT_EQ(names_in(directory), 0U);
 }
 
@@ -244,7 +244,7 @@ TEST(mmap_region, a_kill_at_any_system_call_leaves_nothing_or_the_whole) {
     for (int calls = 0;; ++calls) {
         const temporary_directory directory;
         const std::string path = directory / "region";
-        const pid_t child = start_child([&] {
+        child_process child([&] {
             failing_call::calls_before_kill = calls;
             auto made = mmap_region::prepare(path, ring::required_size(16));
             if (!made || !ring::create(made->region(), 16) || !made->publish()) return 1;
@@ -252,15 +252,15 @@ TEST(mmap_region, a_kill_at_any_system_call_leaves_nothing_or_the_whole) {
             if (!made->check_and_remap()) return 1;
             return 0;
         });
-        const int status = ended(child);
+        const process_end end = child.wait();
         if (has_name(path)) {
             EXPECT_TRUE(ring::attach(mmap_region::attach(path).value().region())) << "after " << calls << " calls";
         } else {
             ++times_nothing;
         }
         EXPECT_EQ(names_in(directory), has_name(path) ? 1U : 0U);
-        if (exited_with(status, 0)) break;
-        ASSERT_TRUE(killed_by(status, SIGKILL)) << "after " << calls << " calls";
+        if (end == exited(0)) break;
+        ASSERT_EQ(end, killed_by(SIGKILL)) << "after " << calls << " calls";
     }
     EXPECT_GE(times_nothing, 6);
 }
@@ -285,9 +285,9 @@ TEST(mmap_region, of_many_creators_of_one_name_exactly_one_wins) {
         const std::string path = directory / "region";
         std::array<int, 2> gate{};
         ASSERT_EQ(pipe(gate.data()), 0);
-        std::vector<pid_t> children;
+        std::vector<child_process> children;
         for (int i = 0; i < creators; ++i)
-            children.push_back(start_child([&] {
+            children.emplace_back([&, i] {
                 auto made = mmap_region::prepare(path, page);
                 if (!made) return 2;
                 made->region().data()[0] = static_cast<std::byte>(i + 1);
@@ -297,14 +297,14 @@ TEST(mmap_region, of_many_creators_of_one_name_exactly_one_wins) {
                 const auto published = made->publish();
                 if (published) return 0;
                 return published.error() == fault{fault_kind::exists, 0, 1} ? 1 : 2;
-            }));
+            });
         close(gate[0]);
         close(gate[1]);
         int winner = 0;
         for (int i = 0; i < creators; ++i) {
-            const int status = ended(children[static_cast<std::size_t>(i)]);
-            ASSERT_TRUE(exited_with(status, 0) || exited_with(status, 1)) << status;
-            if (!exited_with(status, 0)) continue;
+            const process_end end = children[static_cast<std::size_t>(i)].wait();
+            ASSERT_TRUE(end == exited(0) || end == exited(1)) << end;
+            if (end == exited(1)) continue;
             EXPECT_EQ(winner, 0) << "two have won";
             winner = i + 1;
         }
@@ -361,11 +361,11 @@ TEST_P(without_unnamed_files, an_unfinished_file_is_removed) {
         failing_open.fail(GetParam());
         const auto never_published = mmap_region::prepare(path, page).value();
         EXPECT_TRUE(has_name(path));
-        const pid_t child = start_child([&] {
+        child_process child([&] {
             const auto inherited = mmap_region{std::move(const_cast<mmap_region&>(never_published))};
             return 0;
         });
-        EXPECT_TRUE(exited_with(ended(child), 0));
+        EXPECT_EQ(child.wait(), exited(0));
         EXPECT_TRUE(has_name(path)) << "removed by a forked child";
     }
     EXPECT_FALSE(has_name(path));
@@ -388,13 +388,13 @@ TEST_P(without_unnamed_files, a_name_that_has_just_been_taken_is_left_as_it_is) 
 TEST_P(without_unnamed_files, a_kill_leaves_what_is_not_ready) {
     const temporary_directory directory;
     const std::string path = directory / "region";
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         failing_open.fail(GetParam());
         const auto made = mmap_region::prepare(path, ring::required_size(16));
         raise(SIGKILL);
         return made.has_value() ? 0 : 1;
     });
-    EXPECT_TRUE(killed_by(ended(child), SIGKILL));
+    EXPECT_EQ(child.wait(), killed_by(SIGKILL));
     const auto left = mmap_region::attach(path).value();
     EXPECT_EQ(ring::attach(left.region()).error(), (fault{fault_kind::not_ready, 2, 0}));
 }
@@ -506,13 +506,11 @@ TEST(mmap_region, with_a_group_the_owner_may_be_anybody) {
     constexpr gid_t group = 3;
     ASSERT_EQ(chmod(directory.path().c_str(), 0777), 0);
     const auto as = [](uid_t user, auto work) {
-        const pid_t child = start_child([&] {
+        child_process child([&] {
             if (setgid(group) != 0 || setuid(user) != 0) return 1;
             return work() ? 0 : 2;
         });
-        int status = -1;
-        EXPECT_EQ(waitpid(child, &status, 0), child);
-        EXPECT_EQ(status, 0) << "as user " << user;
+        EXPECT_EQ(child.wait(), exited(0)) << "as user " << user;
     };
     const std::string path = directory / "region";
     as(others[0], [&] {
@@ -632,12 +630,12 @@ TEST(mmap_region, a_forked_child_removes_nothing) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     auto made = mmap_region::create(path, page, automatic).value();
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         if (made.close_name().value()) return 1;
         const auto ends_here = std::move(made);
         return 0;
     });
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_TRUE(has_name(path));
 }
 
@@ -677,14 +675,14 @@ TEST(mmap_region, ownership_is_taken_and_released) {
 
 TEST(mmap_region, a_relative_name_survives_a_change_of_folder) {
     const temporary_directory directory;
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         if (chdir(directory.path().c_str()) != 0) return 1;
         auto made = mmap_region::create("region", page, automatic);
         if (!made || !has_name(directory / "region")) return 2;
         if (chdir("/") != 0) return 3;
         return made->close_name().value() ? 0 : 4;
     });
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(names_in(directory), 0U);
 }
 
@@ -769,14 +767,14 @@ TEST(mmap_region, touching_what_was_cut_off_is_a_sigbus) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     const auto made = mmap_region::create(path, 2 * page).value();
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         signal(SIGBUS, SIG_DFL);  // not the sanitizers'
         const auto mine = mmap_region::attach(path).value();
         if (truncate(path.c_str(), page) != 0) return 1;
         mine.region().data()[page] = std::byte{1};
         return 0;
     });
-    EXPECT_TRUE(killed_by(ended(child), SIGBUS));
+    EXPECT_EQ(child.wait(), killed_by(SIGBUS));
 }
 
 TEST(mmap_region, two_that_resize_one_file_never_lose_a_byte) {
@@ -827,7 +825,7 @@ TEST(mmap_region, two_that_resize_one_file_never_lose_a_byte) {
 
 TEST(mmap_region, the_file_size_limit_is_an_error_and_no_signal) {
     const temporary_directory directory;
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         const rlimit limit{2 * page, 2 * page};
         if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
         const fault above{fault_kind::file_size_limit, 2 * page + 1, 2 * page};
@@ -838,8 +836,7 @@ TEST(mmap_region, the_file_size_limit_is_an_error_and_no_signal) {
         if (const auto change = made->resize(2 * page + 1); change || change.error() != above) return 4;
         return 0;
     });
-    const int status = ended(child);
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_FALSE(has_name(directory / "a"));
 }
 
@@ -847,7 +844,7 @@ TEST(mmap_region, without_descriptors_it_is_refused) {
     const temporary_directory directory;
     const std::string path = directory / "region";
     const auto made = mmap_region::create(path, page).value();
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         const rlimit limit{3, 3};
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
         if (const auto attached = mmap_region::attach(path); attached || attached.error() != system_call(EMFILE))
@@ -857,8 +854,7 @@ TEST(mmap_region, without_descriptors_it_is_refused) {
             return 3;
         return 0;
     });
-    const int status = ended(child);
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(names_in(directory), 1U);
 }
 

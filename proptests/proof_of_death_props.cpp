@@ -32,10 +32,12 @@
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "failing_call.hpp"
-#include "nothing_left.hpp"
-#include "process_state.hpp"
-#include "temporary_directory.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/failing_call.hpp"
+#include "testkit/nothing_left.hpp"
+#include "testkit/process_state.hpp"
+#include "testkit/temporary_directory.hpp"
+#include "testkit/word_pipe.hpp"
 
 namespace {
 
@@ -111,44 +113,20 @@ std::uint64_t start_time(pid_t pid) {
 peer_id peer_of(pid_t pid) { return {static_cast<std::uint32_t>(pid), static_cast<std::uint32_t>(start_time(pid))}; }
 
 /// A child that says who it is and then waits to be killed.
-class waiting_child {
+class waiting_child : public child_process {
 public:
-    explicit waiting_child(const char* name = nullptr) {
-        std::array<int, 2> ends{};
-        if (pipe(ends.data()) != 0) std::abort();
-        pid_ = start_child([&] {
-            if (name != nullptr) prctl(PR_SET_NAME, name);
-            const auto me = shm::this_process();
-            const std::uint64_t word = me ? me->word() : 0;
-            if (write(ends[1], &word, sizeof word) != sizeof word) return 1;
-            for (;;) pause();
-        });
-        std::uint64_t word = 0;
-        if (read(ends[0], &word, sizeof word) != sizeof word) std::abort();
-        said_ = peer_id::from_word(word);
-        close(ends[0]);
-        close(ends[1]);
-    }
-    waiting_child(const waiting_child&) = delete;
-    waiting_child& operator=(const waiting_child&) = delete;
-    ~waiting_child() {
-        if (pid_ == 0) return;
-        kill_it();
-        reap_it();
-    }
-
-    [[nodiscard]] pid_t pid() const { return pid_; }
+    explicit waiting_child(const char* name = nullptr, const word_pipe& answer = {})
+        : child_process{[&] {
+              if (name != nullptr) prctl(PR_SET_NAME, name);
+              const auto me = shm::this_process();
+              answer.say(me ? me->word() : 0);
+              for (;;) pause();
+              return 0;
+          }},
+          said_{peer_id::from_word(answer.hear())} {}
     [[nodiscard]] peer_id said() const { return said_; }
-    void kill_it() const { kill(pid_, SIGKILL); }
-    void reap_it() {
-        ended(pid_);
-        pid_ = 0;
-    }
-    /// It is somebody else's to reap.
-    void let_go() { pid_ = 0; }
 
 private:
-    pid_t pid_ = 0;
     peer_id said_;
 };
 
@@ -165,10 +143,8 @@ TEST(this_pid_namespace, is_the_one_that_children_share) {
     ASSERT_EQ(stat("/proc/self/ns/pid", &found), 0);
     const auto ours = shm::this_pid_namespace().value();
     EXPECT_EQ(ours, found.st_ino);
-    const pid_t child = start_child([&] { return shm::this_pid_namespace().value() == ours ? 0 : 1; });
-    int status = -1;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    EXPECT_EQ(status, 0);
+    child_process child([&] { return shm::this_pid_namespace().value() == ours ? 0 : 1; });
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 TEST(this_pid_namespace, that_cannot_be_looked_at_is_reported) {
@@ -243,50 +219,42 @@ TEST(this_process, says_what_proc_refuses) {
 
 TEST(reap, proves_the_death_of_a_child_and_says_how_it_ended) {
     waiting_child child;
-    child.kill_it();
-    const auto dead = shm::reap(child.pid()).value();
+    child.kill();
+    const pid_t pid = child.release();
+    const auto dead = shm::reap(pid).value();
     EXPECT_EQ(dead.proof.peer(), child.said());
-    EXPECT_TRUE(killed_by(dead.status, SIGKILL));
-    EXPECT_EQ(kill(child.pid(), 0), -1) << "it is still a zombie";
-    child.let_go();
-
-    const pid_t leaving = start_child([] { return 3; });
-    EXPECT_TRUE(exited_with(shm::reap(leaving).value().status, 3));
+    EXPECT_EQ(end_of(dead.status), killed_by(SIGKILL));
+    EXPECT_EQ(kill(pid, 0), -1) << "it is still a zombie";
+    EXPECT_EQ(end_of(shm::reap(child_process([] { return 3; }).release()).value().status), exited(3));
 }
 
 TEST(reap, waits_for_the_end) {
-    std::array<int, 2> gate{};
-    ASSERT_EQ(pipe(gate.data()), 0);
-    const pid_t child = start_child([&] {
-        close(gate[1]);
-        char open = 0;
-        return static_cast<int>(read(gate[0], &open, 1));
-    });
+    const word_pipe gate;
+    const pid_t child = child_process([&] { return static_cast<int>(gate.hear()); }).release();
     const peer_id peer = peer_of(child);
-    std::thread opener{[&] { close(gate[1]); }};
+    std::thread opener{[&] { gate.say(0); }};
     EXPECT_EQ(shm::reap(child).value().proof.peer(), peer);
     opener.join();
-    close(gate[0]);
 }
 
 TEST(reap, refuses_what_is_no_child) {
     EXPECT_EQ(shm::reap(getpid()).error(), system_call(ECHILD));
     EXPECT_EQ(shm::reap(0).error(), system_call(EINVAL));
-    const pid_t reaped = start_child([] { return 0; });
+    const pid_t reaped = child_process([] { return 0; }).release();
     ASSERT_TRUE(shm::reap(reaped));
     EXPECT_EQ(shm::reap(reaped).error(), system_call(ECHILD));
 }
 
 // Neither "any child" nor "any of a group": the proof would be another's.
 TEST(reap, reaps_nobody_else) {
-    const pid_t child = start_child([] { return 5; });
+    child_process child([] { return 5; });
     EXPECT_EQ(shm::reap(-1).error(), system_call(EINVAL));
     EXPECT_EQ(shm::reap(-getpgrp()).error(), system_call(EINVAL));
-    EXPECT_TRUE(exited_with(ended(child), 5));
+    EXPECT_EQ(child.wait(), exited(5));
 }
 
 TEST(reap, interrupted_waits_go_on) {
-    const pid_t child = start_child([] { return 0; });
+    const pid_t child = child_process([] { return 0; }).release();
     failing_waitid.fail(EINTR, 5);
     failing_waitpid.fail(EINTR, 5);
     EXPECT_TRUE(shm::reap(child));
@@ -294,7 +262,7 @@ TEST(reap, interrupted_waits_go_on) {
 }
 
 TEST(reap, a_failure_leaves_the_child_to_be_reaped) {
-    const pid_t child = start_child([] { return 0; });
+    const pid_t child = child_process([] { return 0; }).release();
     const auto before = open_descriptors();
     failing_open.fail(EMFILE);
     EXPECT_EQ(shm::reap(child).error(), system_call(EMFILE));
@@ -310,20 +278,17 @@ TEST(process_watch, proves_a_death_only_after_it) {
     EXPECT_EQ(watch.wait().error(), not_dead(child.said())) << "the default looks once";
     EXPECT_EQ(watch.wait(deadline::min()).error(), not_dead(child.said()));
     EXPECT_EQ(watch.wait(std::chrono::steady_clock::now() + 1ms).error(), not_dead(child.said()));
-    child.kill_it();
+    child.kill();
     EXPECT_EQ(watch.wait(deadline::max()).value().peer(), child.said());
     EXPECT_TRUE(watch.wait()) << "once dead, always dead";
-    child.reap_it();
+    child.wait();
     EXPECT_TRUE(watch.wait()) << "a zombie or not";
 }
 
 TEST(process_watch, a_paused_process_is_not_dead) {
     waiting_child child;
     const auto watch = process_watch::open(child.said()).value();
-    kill(child.pid(), SIGSTOP);
-    int status = 0;
-    ASSERT_EQ(waitpid(child.pid(), &status, WUNTRACED), child.pid());
-    ASSERT_TRUE(WIFSTOPPED(status));
+    child.stop();
     EXPECT_EQ(watch.wait(std::chrono::steady_clock::now() + 1ms).error(), not_dead(child.said()));
 }
 
@@ -341,16 +306,15 @@ TEST(process_watch, its_descriptor_is_for_poll_and_is_close_on_exec) {
     EXPECT_EQ(fcntl(watch.fd(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     pollfd event{watch.fd(), POLLIN, 0};
     EXPECT_EQ(poll(&event, 1, 0), 0);
-    child.kill_it();
+    child.kill();
     EXPECT_EQ(poll(&event, 1, -1), 1);
     EXPECT_EQ(event.revents & POLLIN, POLLIN);
 }
 
 TEST(process_watch, a_zombie_is_dead) {
     waiting_child child;
-    child.kill_it();
-    siginfo_t info{};
-    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child.pid()), &info, WEXITED | WNOWAIT), 0);
+    child.kill();
+    child.wait_until_zombie();
     const auto watch = process_watch::open(child.said()).value();
     EXPECT_EQ(watch.wait().value().peer(), child.said());
 }
@@ -369,8 +333,8 @@ TEST(process_watch, a_pid_that_has_been_given_out_again_is_gone) {
 TEST(process_watch, a_process_that_is_no_more_is_gone) {
     waiting_child child;
     const peer_id peer = child.said();
-    child.kill_it();
-    child.reap_it();
+    child.kill();
+    child.wait();
     EXPECT_EQ(process_watch::open(peer).error(), gone(peer, {}));
     for (const std::uint32_t id : {0x7fffffffU, 0x80000000U, 0xffffffffU})
         EXPECT_EQ(process_watch::open({id, 1}).error(), gone({id, 1}, {}));
@@ -403,7 +367,7 @@ TEST(process_watch, a_process_that_may_not_be_signalled_is_watched_all_the_same)
     waiting_child child;
     failing_syscall.fail(EPERM, 1, 1);
     const auto watch = process_watch::open(child.said()).value();
-    child.kill_it();
+    child.kill();
     EXPECT_TRUE(watch.wait(deadline::max()));
 }
 
@@ -434,13 +398,13 @@ TEST(process_watch, a_failing_system_call_is_reported_and_leaves_nothing) {
 
 TEST(process_watch, without_descriptors_it_is_refused) {
     const waiting_child watched;
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         const rlimit limit{3, 3};
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
         const auto watch = process_watch::open(watched.said());
         return !watch && watch.error() == system_call(EMFILE) ? 0 : 2;
     });
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 TEST(process_watch, a_descriptor_closed_behind_its_back_proves_nothing) {
@@ -460,7 +424,7 @@ TEST(process_watch, interrupted_waits_go_on) {
     failing_ppoll.fail(EINTR, 5);
     EXPECT_EQ(watch.wait(std::chrono::steady_clock::now() + 1ms).error(), not_dead(child.said()));
     EXPECT_TRUE(failing_ppoll.all_failed());
-    child.kill_it();
+    child.kill();
     failing_ppoll.fail(EINTR, 5);
     EXPECT_TRUE(watch.wait(deadline::max()));
     EXPECT_TRUE(failing_ppoll.all_failed());
@@ -469,7 +433,7 @@ TEST(process_watch, interrupted_waits_go_on) {
 // Signals that come all the time neither end a wait early nor keep it from ending.
 TEST(process_watch, a_deadline_is_kept_under_a_storm_of_signals) {
     const waiting_child watched;
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         static volatile std::sig_atomic_t ticks = 0;
         struct sigaction count{};
         count.sa_handler = [](int) { ticks = ticks + 1; };
@@ -484,15 +448,14 @@ TEST(process_watch, a_deadline_is_kept_under_a_storm_of_signals) {
         if (std::chrono::steady_clock::now() < until) return 3;
         return ticks > 1 ? 0 : 4;
     });
-    const int status = ended(child);
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 TEST(proof_of_death, the_dead_producers_role_is_taken_over_and_its_items_are_there) {
     const auto memory = shm::memfd_region::create(ring::required_size(4)).value();
     const auto placed = ring::create(memory.region(), 4).value();
     const peer_id me = shm::this_process().value();
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         auto attached = shm::memfd_region::attach(shm::unique_fd{dup(memory.fd())});
         if (!attached) return 1;
         auto producer = ring::attach(attached->region()).value().claim_producer(shm::this_process().value());
@@ -501,8 +464,8 @@ TEST(proof_of_death, the_dead_producers_role_is_taken_over_and_its_items_are_the
         raise(SIGKILL);
         return 4;
     });
-    const auto dead = shm::reap(child).value();
-    ASSERT_TRUE(killed_by(dead.status, SIGKILL));
+    const auto dead = child.reap();
+    ASSERT_EQ(dead.end, killed_by(SIGKILL));
 
     EXPECT_EQ(placed.claim_producer(me).error(), (fault{fault_kind::busy, 0, dead.proof.peer().word()}));
     auto producer = placed.take_over_producer(me, dead.proof).value();
@@ -518,9 +481,9 @@ TEST(proof_of_death, anothers_death_takes_nothing_over) {
     const auto memory = shm::heap_region::create(ring::required_size(4)).value();
     const auto placed = ring::create(memory.region(), 4).value();
     const auto held = placed.claim_consumer(holder.said()).value();
-    const auto another = shm::reap(start_child([] { return 0; })).value();
-    EXPECT_EQ(placed.take_over_consumer({1, 1}, another.proof).error(),
-              (fault{fault_kind::not_holder, another.proof.peer().word(), holder.said().word()}));
+    const auto another = dead_child_that([] {});
+    EXPECT_EQ(placed.take_over_consumer({1, 1}, another).error(),
+              (fault{fault_kind::not_holder, another.peer().word(), holder.said().word()}));
 }
 
 // A jump of the wall clock moves no deadline, and while the machine is suspended this clock stands still.

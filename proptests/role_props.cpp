@@ -2,8 +2,6 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/state.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -21,6 +19,9 @@
 #include <shm/role.hpp>
 #include <shm/spsc_ring.hpp>
 
+#include "testkit/child_process.hpp"
+#include "testkit/shared_page.hpp"
+
 namespace {
 
 using shm::fault;
@@ -31,24 +32,11 @@ using shm::proof_of_death;
 using claims = shm::role<>;
 constexpr const char* name = "some role";
 
-/// A child that ran `work` and ended without giving anything up, as the kernel tells it.
-template <class Work>
-proof_of_death child_that_died_after(Work work) {
-    const pid_t child = fork();
-    if (child == 0) {
-        work();
-        _exit(0);
-    }
-    auto ended = shm::reap(child).value();
-    EXPECT_TRUE(WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0);
-    return ended.proof;
-}
-
 /// A few processes that are dead, each with its proof. The properties speak in their names.
 const std::vector<proof_of_death>& the_dead() {
     static const std::vector<proof_of_death> proofs = [] {
         std::vector<proof_of_death> all;
-        for (int i = 0; i < 4; ++i) all.push_back(child_that_died_after([] {}));
+        for (int i = 0; i < 4; ++i) all.push_back(dead_child_that([] {}));
         return all;
     }();
     return proofs;
@@ -230,46 +218,26 @@ TEST(role, refuses_a_proof_of_somebody_elses_death) {
 
 using ring_u64 = shm::spsc_ring<std::uint64_t>;
 
-/// Zeroed bytes that a forked child shares with its parent.
-class shared_bytes {
-public:
-    explicit shared_bytes(std::size_t size_bytes)
-        : size_bytes_{size_bytes},
-          bytes_{mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)} {
-        if (bytes_ == MAP_FAILED) std::abort();
-    }
-    shared_bytes(const shared_bytes&) = delete;
-    shared_bytes& operator=(const shared_bytes&) = delete;
-    ~shared_bytes() { munmap(bytes_, size_bytes_); }
-    [[nodiscard]] shm::region region(shm::access allowed = shm::access::read_write) const {
-        return {bytes_, size_bytes_, allowed};
-    }
-
-private:
-    std::size_t size_bytes_;
-    void* bytes_;
-};
+using shared_bytes = shared_page<std::array<std::byte, ring_u64::required_size(8)>>;
+shm::region region_of(const shared_bytes& bytes, shm::access allowed = shm::access::read_write) {
+    return {bytes->data(), bytes->size(), allowed};
+}
 
 TEST(roles_of_a_ring, stay_with_the_process_that_took_them) {
     auto memory = shm::memfd_region::create(shm::spsc_ring<int>::required_size(2)).value();
     const auto ring = shm::spsc_ring<int>::create(memory.region(), 2).value();
     std::optional producer{ring.claim_producer({1, 1}).value()};
-    const pid_t child = fork();
-    if (child == 0) {
-        producer.reset();
-        _exit(0);
-    }
-    ASSERT_GT(child, 0);
-    EXPECT_EQ(shm::reap(child).value().status, 0);
+    child_process child([&] { return producer.reset(), 0; });
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(ring.status().producer, (shm::peer_id{1, 1})) << "the child has given up its parent's role";
     producer.reset();
     EXPECT_FALSE(ring.status().producer.valid());
 }
 
 TEST(roles_of_a_ring, are_taken_over_from_a_dead_process_where_it_left_off) {
-    const shared_bytes bytes{ring_u64::required_size(8)};
-    const auto ring = ring_u64::create(bytes.region(), 8).value();
-    const auto dead = child_that_died_after([&] {
+    const shared_bytes bytes;
+    const auto ring = ring_u64::create(region_of(bytes), 8).value();
+    const auto dead = dead_child_that([&] {
         auto ends = ring.split(shm::this_process().value()).value();
         for (std::uint64_t i = 0; i < 5; ++i) (void)ends.first.try_push(i);
         for (auto& slot : ends.first.reserve(3)) slot.write(99);
@@ -297,9 +265,9 @@ TEST(roles_of_a_ring, are_taken_over_from_a_dead_process_where_it_left_off) {
 }
 
 TEST(roles_of_a_ring, are_taken_over_only_to_write_and_only_by_somebody) {
-    const shared_bytes bytes{ring_u64::required_size(8)};
-    const auto ring = ring_u64::create(bytes.region(), 8).value();
-    const auto observer = ring_u64::attach(bytes.region(shm::access::read_only)).value();
+    const shared_bytes bytes;
+    const auto ring = ring_u64::create(region_of(bytes), 8).value();
+    const auto observer = ring_u64::attach(region_of(bytes, shm::access::read_only)).value();
     const auto& dead = the_dead()[0];
     const fault denied{fault_kind::access_denied, 1, 0};
     expect_refused(observer.take_over_producer({1, 1}, dead), denied,
@@ -314,11 +282,11 @@ TEST(roles_of_a_ring, are_taken_over_only_to_write_and_only_by_somebody) {
 }
 
 TEST(roles_of_a_ring, are_free_when_what_they_guard_turns_out_to_be_nonsense) {
-    const shared_bytes bytes{ring_u64::required_size(8)};
-    const auto ring = ring_u64::create(bytes.region(), 8).value();
-    const auto dead = child_that_died_after([&] {
+    const shared_bytes bytes;
+    const auto ring = ring_u64::create(region_of(bytes), 8).value();
+    const auto dead = dead_child_that([&] {
         const auto ends = ring.split(shm::this_process().value()).value();
-        *reinterpret_cast<std::uint64_t*>(bytes.region().data()) = 100;
+        *reinterpret_cast<std::uint64_t*>(bytes->data()) = 100;
         _exit(0);
     });
     const fault apart{fault_kind::positions, 8, 100};

@@ -14,8 +14,8 @@
 #include <shm/segment_builder.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "golden_image.hpp"
-#include "guarded_bytes.hpp"
+#include "testkit/golden_image.hpp"
+#include "testkit/guarded_bytes.hpp"
 
 namespace {
 
@@ -31,47 +31,30 @@ constexpr std::size_t limit_begin = 704, size_bytes = 712;
 constexpr shm::peer_id first{7, 9}, second{8, 1};
 
 /// What lies in the blocks has images of its own: here it is sixteen bytes a line.
-std::vector<field> fields() {
-    std::vector<field> all = {{0, 8, "magic", fault_kind::magic},
-                              {8, 4, "layout version", fault_kind::layout_version},
-                              {12, 4, "state: ready", fault_kind::not_ready},
-                              {16, 8, "layout hash", fault_kind::layout_hash},
-                              {24, 8, "size in bytes"},
-                              {32, 4, "blocks"},
-                              {36, 4, "peers"},
-                              {40, 8, "pid namespace"},
-                              {48, 16, "reserved"}};
+std::vector<image_line> lines() {
+    std::vector<image_line> all;
+    add_lines(all, segment::header::fields(), 0,
+              {{"magic", "magic", fault_kind::magic},
+               {"layout_version", "layout version", fault_kind::layout_version},
+               {"state", "state: ready", fault_kind::not_ready},
+               {"layout_hash", "layout hash", fault_kind::layout_hash},
+               {"size_bytes", "size in bytes"},
+               {"block_count", "blocks"},
+               {"peer_count", "peers"}});
     for (std::size_t block = 0; block < blocks; ++block) {
-        const std::size_t at = header_bytes + block * line_bytes;
-        const std::vector<field> line = {
-            {at, 48, "name of a block"},       {at + 48, 8, "its kind"}, {at + 56, 8, "offset"},
-            {at + 64, 8, "size in bytes"},     {at + 72, 8, "count"},    {at + 80, 8, "element size"},
-            {at + 88, 4, "element alignment"}, {at + 92, 36, "reserved"}};
-        all.insert(all.end(), line.begin(), line.end());
+        add_lines(all, shm::segment_block::fields(), header_bytes + block * line_bytes,
+                  {{"name", "name of a block"}, {"kind", "its kind"}, {"size_bytes", "size in bytes"}, {"unused", {}}});
+        all.back().size_bytes += sizeof(shm::segment_block::unused);
     }
-    for (std::size_t place = 0; place < places; ++place) {
-        const std::size_t at = header_bytes + blocks * line_bytes + place * place_bytes;
-        all.push_back({at, 8, "peer"});
-        all.push_back({at + 8, 56, "reserved"});
-    }
+    for (std::size_t place = 0; place < places; ++place)
+        add_lines(all, segment::place::fields(), header_bytes + blocks * line_bytes + place * place_bytes,
+                  {{"claim", "peer"}});
     for (std::size_t at = tables_bytes; at < size_bytes; at += 16)
         all.push_back({at, std::min<std::size_t>(16, size_bytes - at),
                        at == tables_bytes  ? "numbers"
                        : at == limit_begin ? "limit"
                                            : ""});
     return all;
-}
-
-std::unique_ptr<guarded_bytes> placed(const byte_image& image) {
-    auto bytes = std::make_unique<guarded_bytes>(image.size());
-    std::memcpy(bytes->data(), image.data(), image.size());
-    return bytes;
-}
-
-std::optional<fault> refusal(const byte_image& image) {
-    const auto bytes = placed(image);
-    const auto found = segment::attach(bytes->region());
-    return found ? std::nullopt : std::optional{found.error()};
 }
 
 /// Two peers, of which the first has left again; the ring has one number.
@@ -92,15 +75,13 @@ byte_image made() {
         auto producer = all.find<ring>("numbers").value().claim_producer(second).value();
         EXPECT_EQ(producer.try_push(42), shm::push_result::pushed);
     }
-    byte_image image(bytes.size_bytes());
-    std::memcpy(image.data(), bytes.data(), image.size());
-    return image;
+    return copy_of(bytes);
 }
 
 TEST(golden_segment, is_what_the_library_makes) {
     const byte_image now = made();
     const std::string text = stored(name);
-    ASSERT_EQ(text, text_of(now, fields(), size_bytes, 8)) << golden_folder / name << ": expected what is made now";
+    ASSERT_EQ(text, text_of(now, lines(), size_bytes, 8)) << golden_folder / name << ": expected what is made now";
     EXPECT_EQ(bytes_of(text), now) << "bytes between the fields";
 }
 
@@ -117,24 +98,11 @@ TEST(golden_segment, is_attached_to_and_read) {
 
 TEST(golden_segment, with_any_byte_damaged_that_says_what_it_is_is_refused_by_name) {
     const byte_image image = bytes_of(stored(name));
-    for (const field& f : fields())
-        for (std::size_t offset = f.offset; f.damaged && offset < f.offset + f.size_bytes; ++offset) {
-            byte_image damaged = image;
-            damaged.at(offset) ^= 0xff;
-            const auto refused = refusal(damaged);
-            ASSERT_TRUE(refused) << f.name << ", byte " << offset;
-            EXPECT_EQ(refused->what, *f.damaged) << f.name << ", byte " << offset;
-        }
+    expect_damage_refused(image, lines(), refusal_of<segment>);
 }
 
 TEST(golden_segment, of_another_version_is_refused_by_its_number) {
-    for (const std::uint32_t version : {0u, 2u, 0x01000000u}) {
-        byte_image other = bytes_of(stored(name));
-        for (unsigned i = 0; i < 4; ++i) other.at(8 + i) = static_cast<std::uint8_t>(version >> 8 * i);
-        const auto refused = refusal(other);
-        ASSERT_TRUE(refused) << version;
-        EXPECT_EQ(*refused, (fault{fault_kind::layout_version, 1, version}));
-    }
+    expect_other_versions_refused(bytes_of(stored(name)), 8, refusal_of<segment>);
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,10 +24,13 @@
 #include <shm/treiber_slab.hpp>
 #include <shm/var_slot_pool.hpp>
 
-#include "../models/staged_death.hpp"
-#include "guarded_bytes.hpp"
-#include "nothing_left.hpp"
-#include "process_state.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/nothing_left.hpp"
+#include "testkit/process_state.hpp"
+#include "testkit/sparse_bytes.hpp"
+#include "testkit/staged_death.hpp"
+#include "testkit/words.hpp"
 
 /// A primitive of somebody's own, of one size: it needs no trait to be held.
 struct mailbox {
@@ -128,12 +129,8 @@ struct made_of_two {
     segment made = plan_of_two().create(bytes.region()).value();
 
     template <class T>
-    void set(std::size_t at, T value) {
-        std::memcpy(bytes.data() + at, &value, sizeof value);
-    }
-    template <class T>
     void set(std::size_t line, std::size_t at, T value) {
-        set(header_bytes + line * line_bytes + at, value);
+        put_word(bytes.data(), header_bytes + line * line_bytes + at, value);
     }
     [[nodiscard]] fault refusal() const { return segment::attach(bytes.region()).error(); }
 };
@@ -410,12 +407,12 @@ TEST(a_segment, is_refused_with_the_fault_that_its_comment_says) {
     EXPECT_EQ(segment::attach({of.bytes.data() + 8, needed - 8}).error(), (fault{fault_kind::misaligned, 64, 8}));
     const auto with = [](std::size_t at, auto value) {
         made_of_two damaged;
-        damaged.set(at, value);
+        put_word(damaged.bytes.data(), at, value);
         return damaged.refusal();
     };
     EXPECT_EQ(with(0, 7ULL), (fault{fault_kind::magic, 0x316d6765736d6873, 7}));
     EXPECT_EQ(with(8, 2U), (fault{fault_kind::layout_version, 1, 2}));
-    EXPECT_EQ(with(12, 0U), (fault{fault_kind::not_ready, 2, 0}));
+    EXPECT_EQ(with(12, 0U), (fault{fault_kind::foreign_header, 0, 0x316d6765736d6873}));
     EXPECT_EQ(with(12, 1U), (fault{fault_kind::not_ready, 2, 1}));
     EXPECT_EQ(with(12, 9U), (fault{fault_kind::not_ready, 2, 9}));
     EXPECT_EQ(with(16, 1ULL), (fault{fault_kind::layout_hash, segment::layout_hash(), 1}));
@@ -466,18 +463,15 @@ TEST(a_segment, ends_before_the_region_does) {
         const segment made = plan_of_two().create(bytes.region()).value();
         RC_ASSERT(segment::attach({bytes.data(), needed}).has_value());
         const std::uint64_t second = made.blocks()[1].offset;
-        const auto set = [&](std::size_t at, std::uint64_t value) {
-            std::memcpy(bytes.data() + at, &value, sizeof value);
-        };
         const auto refusal = [&] { return segment::attach(bytes.region()).error(); };
         const std::uint64_t beyond = behind + offset % (more / 64) * 64;
-        set(line(1, offset_at), beyond);
+        put_word(bytes.data(), line(1, offset_at), beyond);
         RC_ASSERT(refusal() == (fault{fault_kind::out_of_range, needed, beyond}));
-        set(line(1, offset_at), second);
+        put_word(bytes.data(), line(1, offset_at), second);
         const std::uint64_t longer = needed - second + 1 + size % more;
-        set(line(1, size_at), longer);
+        put_word(bytes.data(), line(1, size_at), longer);
         RC_ASSERT(refusal() == (fault{fault_kind::out_of_range, needed - second, longer}));
-        set(line(1, size_at), needed - second);
+        put_word(bytes.data(), line(1, size_at), needed - second);
 
         const segment found = segment::attach(bytes.region()).value();
         auto joined = found.join({1, 1}).value();
@@ -500,7 +494,7 @@ TEST(a_segment, has_no_number_that_is_right_in_its_lower_half_alone) {
     const segment_block first = whole.made.blocks()[0], second = whole.made.blocks()[1];
     const auto with = [](std::size_t at, std::uint64_t value) {
         made_of_two damaged;
-        damaged.set(at, value);
+        put_word(damaged.bytes.data(), at, value);
         return damaged.refusal();
     };
     const auto in_line = [&](std::size_t line, std::size_t at, std::uint64_t value) {
@@ -529,7 +523,7 @@ TEST(a_segment, has_no_number_that_is_right_in_its_lower_half_alone) {
         EXPECT_EQ(segment::attach(another.bytes.region()).value().find<limits>("limits").error(),
                   (fault{fault_kind::block_kind, second.kind, second.kind ^ bit}));
         made_of_two elsewhere;
-        elsewhere.set(40, shm::this_pid_namespace().value() ^ bit);
+        put_word(elsewhere.bytes.data(), 40, shm::this_pid_namespace().value() ^ bit);
         EXPECT_EQ(segment::attach(elsewhere.bytes.region()).value().join({1, 1}).error().what,
                   fault_kind::pid_namespace);
     }
@@ -543,10 +537,8 @@ TEST(a_segment, may_be_larger_than_32_bits_count) {
             segment_builder{}.peers(1).pid_namespace(0).add<std::byte[]>("large", large).add<ring>("jobs", 8);
         const std::size_t needed = plan.required_size();
         EXPECT_GT(needed, large);
-        const shm::unique_mapping mapped{
-            mmap(nullptr, needed, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), needed};
-        ASSERT_NE(mapped.data(), MAP_FAILED);
-        const shm::region bytes{mapped.data(), needed};
+        const sparse_bytes mapped{needed};
+        const shm::region bytes = mapped.region();
         ASSERT_TRUE(plan.create(bytes).has_value());
         EXPECT_EQ(segment::attach({mapped.data(), needed - 1}).error(),
                   (fault{fault_kind::too_small, needed, needed - 1}));
@@ -708,11 +700,11 @@ TEST(peers_of_a_segment, stay_when_a_forked_child_drops_its_copy) {
     const auto memory = shm::memfd_region::create(plan_of_two().required_size()).value();
     const segment made = plan_of_two().create(memory.region()).value();
     auto me = std::optional{made.join(shm::this_process().value()).value()};
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         me.reset();
         return 0;
     });
-    ASSERT_TRUE(shm::reap(child).has_value());
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(made.peer_at(0), me->peer());
     me.reset();
     EXPECT_EQ(made.peer_at(0), peer_id{});
@@ -722,18 +714,18 @@ TEST(peers_of_a_segment, that_are_killed_are_there_until_they_are_removed) {
     const auto memory = shm::memfd_region::create(plan_of_two().required_size()).value();
     const segment made = plan_of_two().create(memory.region()).value();
     auto me = made.join(shm::this_process().value()).value();
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         const auto mine = shm::memfd_region::attach(shm::unique_fd{dup(memory.fd())}).value();
         const auto joined = segment::attach(mine.region()).value().join(shm::this_process().value());
         raise(SIGKILL);
         return joined ? 1 : 2;
     });
-    const auto ended = shm::reap(child).value();
-    ASSERT_TRUE(WIFSIGNALED(ended.status));
-    EXPECT_EQ(made.peer_at(1), ended.proof.peer());
+    const auto dead = child.reap();
+    ASSERT_EQ(dead.end, killed_by(SIGKILL));
+    EXPECT_EQ(made.peer_at(1), dead.proof.peer());
     EXPECT_EQ(made.join({1, 1}).error(), (fault{fault_kind::count, 2, 3}));
-    EXPECT_EQ(me.remove(ended.proof), 1u);
-    EXPECT_EQ(me.remove(ended.proof), 0u);
+    EXPECT_EQ(me.remove(dead.proof), 1u);
+    EXPECT_EQ(me.remove(dead.proof), 0u);
     EXPECT_TRUE(made.join({1, 1}).has_value());
 }
 

@@ -35,8 +35,9 @@
 #include <shm/var_slot_pool.hpp>
 #include <shm/wakeup.hpp>
 
-#include "process_state.hpp"
-#include "temporary_directory.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/process_state.hpp"
+#include "testkit/temporary_directory.hpp"
 
 namespace {
 
@@ -192,7 +193,7 @@ TEST_F(signal_safety, a_bip_buffer_allocates_nothing) {
 
 TEST_F(signal_safety, a_slab_allocates_nothing) {
     const auto memory = shm::heap_region::create(slab::required_size(shape)).value();
-    const auto dead = shm::reap(start_child([] { return 0; })).value().proof;
+    const auto dead = dead_child_that([] {});
     bool right = false;
     EXPECT_EQ(allocations_of([&] {
                   const auto made = slab::create(memory.region(), shape).value();
@@ -225,7 +226,7 @@ TEST_F(signal_safety, a_pool_allocates_nothing) {
 
 TEST_F(signal_safety, what_a_take_over_needs_is_had_before_it) {
     const auto shared = ring::create(bytes_.region(), capacity).value();
-    const auto dead = shm::reap(start_child([] { return 0; })).value().proof;
+    const auto dead = dead_child_that([] {});
     EXPECT_EQ(allocations_of([&] { EXPECT_FALSE(shared.take_over_consumer(peer, dead)); }), 0);
 }
 
@@ -288,28 +289,29 @@ TEST_F(signal_safety, memory_and_sentences_are_allocated) {
 
 /// How a child ends that makes this call where the kernel kills for every system call but read, write and exit.
 template <class Call>
-[[nodiscard]] int ended_without_system_calls(Call call) {
-    return ended(start_child([&] {
+[[nodiscard]] process_end ended_without_system_calls(Call call) {
+    child_process child([&] {
         if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) return 2;
         syscall(SYS_exit, call() ? 0 : 1);
         return 3;
-    }));
+    });
+    return child.wait();
 }
 
 TEST_F(signal_safety, a_ring_makes_no_system_call) {
     const auto shared = ring::create(bytes_.region(), capacity).value();
     auto [producer, consumer] = shared.split(peer).value();
-    const int status = ended_without_system_calls([&] {
+    const auto status = ended_without_system_calls([&] {
         return ring::attach(bytes_.region()) && use(shared, producer, consumer) && !shared.claim_consumer(peer);
     });
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(status, exited(0));
 }
 
 TEST_F(signal_safety, a_bip_buffer_makes_no_system_call) {
     const auto shared = framing::buffer::create(bytes_.region(), capacity).value();
     auto [producer, consumer] = shared.split(peer).value();
     // The ends are moved on into a sender and a receiver that are never destroyed: giving up a role asks who one is.
-    const int status = ended_without_system_calls([&] {
+    const auto status = ended_without_system_calls([&] {
         if (!framing::buffer::attach(bytes_.region()) || shared.claim_consumer(peer)) return false;
         alignas(framing::sender) std::array<std::byte, sizeof(framing::sender)> sending;
         alignas(framing::receiver) std::array<std::byte, sizeof(framing::receiver)> receiving;
@@ -324,74 +326,75 @@ TEST_F(signal_safety, a_bip_buffer_makes_no_system_call) {
         }
         return right;
     });
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(status, exited(0));
 }
 
 TEST_F(signal_safety, a_slab_makes_no_system_call) {
     const auto memory = shm::heap_region::create(slab::required_size(shape)).value();
     const auto shared = slab::create(memory.region(), shape).value();
     auto member = shared.join(peer).value();
-    const int status = ended_without_system_calls([&] { return slab::attach(memory.region()) && use(shared, member); });
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    const auto status =
+        ended_without_system_calls([&] { return slab::attach(memory.region()) && use(shared, member); });
+    EXPECT_EQ(status, exited(0));
 }
 
 TEST_F(signal_safety, joining_and_recovering_make_one) {
     const auto memory = shm::heap_region::create(slab::required_size(shape)).value();
     const auto shared = slab::create(memory.region(), shape).value();
-    const int joining = ended_without_system_calls([&] { return shared.join(peer).has_value(); });
-    EXPECT_TRUE(killed_by(joining, SIGKILL)) << joining;
+    const auto joining = ended_without_system_calls([&] { return shared.join(peer).has_value(); });
+    EXPECT_EQ(joining, killed_by(SIGKILL));
 
     const auto between_processes = shm::memfd_region::create(slab::required_size(shape)).value();
     const auto recovered = slab::create(between_processes.region(), shape).value();
-    const pid_t keeping_a_slot = start_child([&] {
+    child_process keeping_a_slot([&] {
         const auto mine = shm::memfd_region::attach(shm::unique_fd{dup(between_processes.fd())}).value();
         auto member = slab::attach(mine.region()).value().join(shm::this_process().value()).value();
         return member.try_alloc() ? 0 : 1;
     });
-    const auto dead = shm::reap(keeping_a_slot).value().proof;
+    const auto dead = keeping_a_slot.reap().proof;
     auto member = recovered.join(peer).value();
-    const int recovering = ended_without_system_calls([&] { return member.reclaim(dead).has_value(); });
-    EXPECT_TRUE(killed_by(recovering, SIGKILL)) << recovering;
+    const auto recovering = ended_without_system_calls([&] { return member.reclaim(dead).has_value(); });
+    EXPECT_EQ(recovering, killed_by(SIGKILL));
 }
 
 TEST_F(signal_safety, a_pool_makes_no_system_call) {
     const auto bytes = shm::heap_region::create(pool::required_size(shape_of_pool) + 4096).value();
     auto shared = pool::create(bytes.region(), shape_of_pool).value();
     auto member = shared.join(peer).value();
-    const int status = ended_without_system_calls([&] {
+    const auto status = ended_without_system_calls([&] {
         return pool::attach(bytes.region()) && use(shared, member) && shared.grow(bytes.region(), {1, 64}) &&
                !shared.grow(bytes.region(), {1, 1 << 20});
     });
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(status, exited(0));
 }
 
 TEST_F(signal_safety, notifying_who_is_awake_makes_none) {
     auto [bell, handle] = shm::doorbell::create_pair().value();
     std::array<shm::wakeup<>::word, 2> words{};
     shm::wakeup<> wake{words[0], words[1], std::move(bell)};
-    const int status = ended_without_system_calls([&] {
+    const auto status = ended_without_system_calls([&] {
         return wake.notify().value() == shm::notify_result::nobody_asleep && !wake.announce([] { return true; }) &&
                wake.wait([] { return true; }).value() == shm::wakeup_result::ready;
     });
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(status, exited(0));
 }
 
 TEST_F(signal_safety, attaching_to_what_is_not_ready_makes_none) {
     const shm::region empty = bytes_.region();  // not in the child: UBSan would ask the kernel whether `this` is a test
-    const int status =
+    const auto status =
         ended_without_system_calls([=] { return ring::attach(empty).error().what == shm::fault_kind::not_ready; });
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(status, exited(0));
 }
 
 TEST_F(signal_safety, an_end_makes_one_when_it_gives_its_role_up_for_another) {
     const auto more_bytes = shm::heap_region::create(ring::required_size(capacity)).value();
     auto held = ring::create(bytes_.region(), capacity).value().claim_producer(peer).value();
     auto other = ring::create(more_bytes.region(), capacity).value().claim_producer(peer).value();
-    const int status = ended_without_system_calls([&] {
+    const auto status = ended_without_system_calls([&] {
         held = std::move(other);
         return true;
     });
-    EXPECT_TRUE(killed_by(status, SIGKILL)) << status;
+    EXPECT_EQ(status, killed_by(SIGKILL));
 }
 
 /// Moves on into a place that is never destroyed.
@@ -407,21 +410,21 @@ TEST_F(signal_safety, moving_an_owner_makes_none_and_assigning_to_one_does) {
     auto sealed = shm::memfd_region::create(4096).value();
     auto named = shm::mmap_region::create(directory / "bytes", 4096).value();
     auto watch = shm::process_watch::open(shm::this_process().value()).value();
-    const int status = ended_without_system_calls([&] {
+    const auto status = ended_without_system_calls([&] {
         move_on(heap);
         move_on(sealed);
         move_on(named);
         move_on(watch);
         return true;
     });
-    EXPECT_TRUE(exited_with(status, 0)) << status;
+    EXPECT_EQ(status, exited(0));
 
     const auto assigning_makes_one = [](auto& owner, auto& other) {
-        const int ended = ended_without_system_calls([&] {
+        const auto ended = ended_without_system_calls([&] {
             owner = std::move(other);
             return true;
         });
-        EXPECT_TRUE(killed_by(ended, SIGKILL)) << ended;
+        EXPECT_EQ(ended, killed_by(SIGKILL));
     };
     auto other_sealed = shm::memfd_region::create(4096).value();
     auto other_named = shm::mmap_region::create(directory / "other", 4096).value();
@@ -433,8 +436,8 @@ TEST_F(signal_safety, moving_an_owner_makes_none_and_assigning_to_one_does) {
 
 TEST_F(signal_safety, a_claim_makes_one) {
     const auto shared = ring::create(bytes_.region(), capacity).value();
-    const int status = ended_without_system_calls([&] { return shared.claim_producer(peer).has_value(); });
-    EXPECT_TRUE(killed_by(status, SIGKILL)) << status;
+    const auto status = ended_without_system_calls([&] { return shared.claim_producer(peer).has_value(); });
+    EXPECT_EQ(status, killed_by(SIGKILL));
 }
 
 /// What the handler below works with: one end of each of two rings.

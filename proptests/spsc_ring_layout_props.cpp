@@ -17,9 +17,10 @@
 
 #include <shm/spsc_ring.hpp>
 
-#include "guarded_bytes.hpp"
-#include "rust_layout_reader.hpp"
-#include "test_items.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/rust_layout_reader.hpp"
+#include "testkit/test_items.hpp"
+#include "testkit/words.hpp"
 
 namespace {
 
@@ -95,13 +96,6 @@ TEST(spsc_ring_layout, that_reader_keeps_up_with_a_producer_in_another_thread) {
     EXPECT_FALSE(reader.dequeue().has_value());
 }
 
-template <class Word>
-[[nodiscard]] Word word_at(const header_image& image, std::size_t offset) {
-    Word word;
-    std::memcpy(&word, image.data() + offset, sizeof(Word));
-    return word;
-}
-
 /// What attach has to say of such a header: written down from the table of offsets, not from the code.
 template <class T>
 [[nodiscard]] std::optional<fault> refusal_of(const header_image& image, std::uint64_t room) {
@@ -109,17 +103,22 @@ template <class T>
         if (expected == found) return std::nullopt;
         return fault{what, expected, found};
     };
-    const auto state = word_at<std::uint32_t>(image, 132);
+    const auto state = word_at<std::uint32_t>(image.data(), 132);
+    if (const auto first = word_at<std::uint32_t>(image.data(), 128); state == 0 && first != 0)
+        return fault{fault_kind::foreign_header, 0, first};
     if (state < 2) return fault{fault_kind::not_ready, 2, state};
-    if (const auto f = differs(fault_kind::magic, 0x31676e6972737073, word_at<std::uint64_t>(image, 136))) return f;
-    if (const auto f = differs(fault_kind::not_ready, 2, state)) return f;
-    if (const auto f = differs(fault_kind::layout_version, 1, word_at<std::uint32_t>(image, 144))) return f;
-    if (const auto f = differs(fault_kind::element_size, sizeof(T), word_at<std::uint32_t>(image, 148))) return f;
-    if (const auto f = differs(fault_kind::element_alignment, alignof(T), word_at<std::uint32_t>(image, 152))) return f;
-    if (const auto f =
-            differs(fault_kind::layout_hash, spsc_ring_raw<T>::layout_hash(), word_at<std::uint64_t>(image, 160)))
+    if (const auto f = differs(fault_kind::magic, 0x31676e6972737073, word_at<std::uint64_t>(image.data(), 136)))
         return f;
-    const auto capacity = word_at<std::uint32_t>(image, 128);
+    if (const auto f = differs(fault_kind::not_ready, 2, state)) return f;
+    if (const auto f = differs(fault_kind::layout_version, 1, word_at<std::uint32_t>(image.data(), 144))) return f;
+    if (const auto f = differs(fault_kind::element_size, sizeof(T), word_at<std::uint32_t>(image.data(), 148)))
+        return f;
+    if (const auto f = differs(fault_kind::element_alignment, alignof(T), word_at<std::uint32_t>(image.data(), 152)))
+        return f;
+    if (const auto f = differs(fault_kind::layout_hash, spsc_ring_raw<T>::layout_hash(),
+                               word_at<std::uint64_t>(image.data(), 160)))
+        return f;
+    const auto capacity = word_at<std::uint32_t>(image.data(), 128);
     if (capacity == 0 || (capacity & (capacity - 1)) != 0)
         return fault{fault_kind::capacity, std::uint64_t{1} << 31, capacity};
     if (capacity > room) return fault{fault_kind::too_small, capacity, room};
@@ -152,12 +151,12 @@ public:
         if (ring.has_value() != !expected.has_value()) return "attach refuses what it should take, or takes the rest";
         if (!ring) return ring.error() == *expected ? std::nullopt : std::optional{"another refusal than expected"};
 
-        const auto capacity = word_at<std::uint32_t>(image, 128);
-        const auto apart = word_at<std::uint64_t>(image, 0) - word_at<std::uint64_t>(image, 64);
+        const auto capacity = word_at<std::uint32_t>(image.data(), 128);
+        const auto apart = word_at<std::uint64_t>(image.data(), 0) - word_at<std::uint64_t>(image.data(), 64);
         if (ring->capacity() != capacity) return "a capacity that is not there";
         if (ring->status().size > capacity) return "a size above the capacity";
         const auto harm_of_claim = [&](const auto& end, std::size_t claim_offset) -> std::optional<const char*> {
-            const auto holder = word_at<std::uint64_t>(image, claim_offset);
+            const auto holder = word_at<std::uint64_t>(image.data(), claim_offset);
             if (holder != 0)
                 return !end && end.error() == fault{fault_kind::busy, 0, holder} ? std::nullopt
                                                                                  : std::optional{"two holders"};

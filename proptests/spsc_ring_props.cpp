@@ -20,10 +20,11 @@
 
 #include <shm/spsc_ring.hpp>
 
-#include "../models/spsc_ring_reference.hpp"
-#include "guarded_bytes.hpp"
-#include "sparse_bytes.hpp"
-#include "test_items.hpp"
+#include "models/spsc_ring/reference.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/sparse_bytes.hpp"
+#include "testkit/test_items.hpp"
+#include "testkit/words.hpp"
 
 namespace {
 
@@ -74,17 +75,8 @@ public:
     [[nodiscard]] virtual peer_id producer_peer() const = 0;
     [[nodiscard]] virtual peer_id consumer_peer() const = 0;
 
-    /// A word of the header, as a hostile peer reads and writes it.
-    template <class Word>
-    void overwrite(std::size_t offset, Word value) {
-        std::memcpy(bytes_.data() + offset, &value, sizeof(Word));
-    }
-    template <class Word>
-    [[nodiscard]] Word word(std::size_t offset) const {
-        Word value;
-        std::memcpy(&value, bytes_.data() + offset, sizeof(Word));
-        return value;
-    }
+    /// All that a hostile peer may overwrite.
+    [[nodiscard]] std::byte* bytes() const { return bytes_.data(); }
     [[nodiscard]] bool untouched() const { return bytes_.untouched(); }
 
 protected:
@@ -186,13 +178,6 @@ public:
     peer_id consumer_peer() const override { return placed ? peer_id{2, consumers_} : peer_id{}; }
 
 private:
-    [[nodiscard]] static std::uint64_t fingerprint_of(const T& item) {
-        std::array<std::uint8_t, sizeof(T)> bytes;
-        std::memcpy(bytes.data(), &item, sizeof(T));
-        std::uint64_t hash = 0;
-        for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3 + 1;
-        return hash;
-    }
     [[nodiscard]] std::span<slot> slots(std::uint32_t capacity) const {
         return {reinterpret_cast<slot*>(bytes_.data() + header_bytes), capacity};
     }
@@ -469,10 +454,10 @@ private:
         ASSERT_EQ(ring.status().consumed, now.consumed);
         ASSERT_EQ(ring.available_capacity(), now.capacity - held);
         ASSERT_EQ(ring.size(), held);
-        const auto sane = ring.template word<Position>(offset);
-        ring.overwrite(offset, static_cast<Position>(now.value));
+        const auto sane = word_at<Position>(ring.bytes(), offset);
+        put_word(ring.bytes(), offset, static_cast<Position>(now.value));
         endure(ring, now);
-        ring.overwrite(offset, sane);
+        put_word(ring.bytes(), offset, sane);
         if (ring.producer_corrupt()) expect_full_for_ever(ring);
         if (ring.consumer_corrupt()) expect_empty_for_ever(ring);
         ASSERT_TRUE(ring.untouched());
@@ -512,23 +497,23 @@ using words = ring_of<spsc_ring<std::uint64_t>, std::uint64_t>;
 TEST(hostile_peer_writes, nonsense_that_a_single_push_or_pop_meets_latches_too) {
     words ring{2, 0};
     ASSERT_FALSE(ring.try_pop().has_value());
-    ring.overwrite(published_offset, std::uint64_t{3});
+    put_word(ring.bytes(), published_offset, std::uint64_t{3});
     ASSERT_FALSE(ring.try_pop().has_value());
     expect_empty_for_ever(ring);
 
-    ring.overwrite(published_offset, std::uint64_t{0});
+    put_word(ring.bytes(), published_offset, std::uint64_t{0});
     ASSERT_EQ(ring.try_push_n(0, 2), 2u);
-    ring.overwrite(consumed_offset, std::uint64_t{3});
+    put_word(ring.bytes(), consumed_offset, std::uint64_t{3});
     ASSERT_EQ(ring.try_push(0), push_result::corrupt);
     expect_full_for_ever(ring);
 }
 
 TEST(hostile_peer_writes, nonsense_that_a_new_holder_knows_nothing_of) {
     words ring{2, 0};
-    ring.overwrite(consumed_offset, std::uint64_t{7});
+    put_word(ring.bytes(), consumed_offset, std::uint64_t{7});
     ASSERT_EQ(ring.available_capacity(), 0u);
     ASSERT_TRUE(ring.producer_corrupt());
-    ring.overwrite(consumed_offset, std::uint64_t{0});
+    put_word(ring.bytes(), consumed_offset, std::uint64_t{0});
     ring.hand_on_producer();
     ASSERT_FALSE(ring.producer_corrupt());
     ASSERT_EQ(ring.try_push(1), push_result::pushed);
@@ -538,7 +523,7 @@ TEST(hostile_peer_writes, nonsense_that_a_new_holder_knows_nothing_of) {
 TEST(hostile_peer_writes, nonsense_after_a_reserve_whose_commit_then_publishes_nothing) {
     words ring{8, 0};
     ASSERT_EQ(ring.reserve_and_fill(0, 5), 5u);
-    ring.overwrite(consumed_offset, std::uint64_t{100});
+    put_word(ring.bytes(), consumed_offset, std::uint64_t{100});
     ASSERT_EQ(ring.available_capacity(), 0u);
     ring.commit(5);
     expect_full_for_ever(ring);
@@ -549,7 +534,7 @@ TEST(hostile_peer_writes, nonsense_after_a_peek_whose_consume_then_gives_nothing
     words ring{8, 0};
     ASSERT_EQ(ring.try_push_n(0, 5), 5u);
     ASSERT_EQ(ring.peek(5).size(), 5u);
-    ring.overwrite(published_offset, std::uint64_t{100});
+    put_word(ring.bytes(), published_offset, std::uint64_t{100});
     ASSERT_EQ(ring.size(), 0u);
     ring.consume(5);
     expect_empty_for_ever(ring);
@@ -558,11 +543,12 @@ TEST(hostile_peer_writes, nonsense_after_a_peek_whose_consume_then_gives_nothing
 
 TEST(hostile_peer_writes, the_rest_of_the_header_and_our_own_position_and_nothing_changes) {
     words ring{4, 0};
-    for (std::size_t offset = 128; offset < header_bytes; offset += 4) ring.overwrite(offset, ~std::uint32_t{0});
+    for (std::size_t offset = 128; offset < header_bytes; offset += 4)
+        put_word(ring.bytes(), offset, ~std::uint32_t{0});
     for (std::uint64_t i = 0; i < 20; ++i) {
-        ring.overwrite(published_offset, ~std::uint64_t{0});
+        put_word(ring.bytes(), published_offset, ~std::uint64_t{0});
         ASSERT_EQ(ring.try_push(i), push_result::pushed);
-        ring.overwrite(consumed_offset, i);
+        put_word(ring.bytes(), consumed_offset, i);
         ASSERT_EQ(ring.try_pop(), ring.fingerprint(i));
         for (const std::uint32_t capacity : ring.capacities()) ASSERT_EQ(capacity, 4u);
         ASSERT_EQ(ring.status().capacity, 4u);
@@ -635,7 +621,7 @@ struct overwrite : rc::state::Command<nothing_known, under_attack> {
         rc::gen::element(std::uint64_t{1} << 31, std::uint64_t{~0u}, std::uint64_t{1} << 32, std::uint64_t{1} << 63));
 
     void run(const nothing_known&, under_attack& now) const override {
-        now.ring.overwrite(offset, value + (relative ? now.ring.word<std::uint64_t>(offset) : 0));
+        put_word(now.ring.bytes(), offset, value + (relative ? word_at<std::uint64_t>(now.ring.bytes(), offset) : 0));
     }
     void show(std::ostream& out) const override { out << "byte " << offset << (relative ? " += " : " = ") << value; }
 };
@@ -664,8 +650,7 @@ TEST(a_ring_above_4_GiB, has_all_of_its_slots_apart) {
     const std::array<std::uint64_t, 4> items{1, 2, 3, 4};
     ASSERT_EQ(producer.try_push_n(items), 4u);
     for (const std::size_t slot : {capacity - 2, capacity - 1, std::size_t{0}, std::size_t{1}}) {
-        std::uint64_t lies_there = 0;
-        std::memcpy(&lies_there, bytes.data() + header_bytes + slot * sizeof lies_there, sizeof lies_there);
+        const auto lies_there = word_at<std::uint64_t>(bytes.data(), header_bytes + slot * sizeof(std::uint64_t));
         EXPECT_EQ(lies_there, (slot + 2) % capacity + 1) << "slot " << slot;
     }
     EXPECT_EQ(consumer.peek(4).size(), 2u) << "up to the end of the slots";
@@ -685,7 +670,7 @@ TEST(a_ring_above_4_GiB, has_all_of_its_slots_apart) {
 TEST(hostile_peer_writes, positions_between_which_there_is_more_than_a_ring_holds) {
     words ring{8, 0};
     for (const std::uint64_t published : {9ULL, 1ULL << 32, 1ULL << 63, ~0ULL}) {
-        ring.overwrite(published_offset, published);
+        put_word(ring.bytes(), published_offset, published);
         EXPECT_EQ(ring.status().size, 8u);
         EXPECT_EQ(ring.size_approx(), 8u);
     }
@@ -695,10 +680,10 @@ TEST(hostile_peer_writes, positions_between_which_there_is_more_than_a_ring_hold
 TEST(spsc_ring_preconditions, are_asserted) {
     guarded_bytes bytes{spsc_ring<std::uint64_t>::required_size(4)};
     auto [producer, consumer] = spsc_ring<std::uint64_t>::create(bytes.region(), 4)->split({1, 1}).value();
-    EXPECT_DEBUG_DEATH(producer.commit(5), "count <= free_seen");
+    EXPECT_DEBUG_DEATH(producer.commit(5), "count <= available");
     ASSERT_EQ(producer.try_push(1), push_result::pushed);
     ASSERT_EQ(consumer.peek(1).size(), 1u);
-    EXPECT_DEBUG_DEATH(consumer.consume(2), "count <= size_seen");
+    EXPECT_DEBUG_DEATH(consumer.consume(2), "count <= available");
     consumer.consume(1);
 }
 

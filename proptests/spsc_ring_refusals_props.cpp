@@ -14,9 +14,10 @@
 
 #include <shm/spsc_ring.hpp>
 
-#include "../models/staged_death.hpp"
-#include "guarded_bytes.hpp"
-#include "test_items.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/staged_death.hpp"
+#include "testkit/test_items.hpp"
+#include "testkit/words.hpp"
 
 namespace {
 
@@ -46,11 +47,6 @@ protected:
     guarded_bytes bytes_{needed};
     const shm::region whole_ = bytes_.region();
     const shm::region read_only_{bytes_.data(), needed, shm::access::read_only};
-
-    template <class Word>
-    void set(std::size_t offset, Word value) {
-        std::memcpy(bytes_.data() + offset, &value, sizeof(Word));
-    }
 };
 
 TEST_F(refusals, create_wants_a_region_aligned_to_a_line) {
@@ -103,7 +99,7 @@ TEST_F(refusals, create_finds_what_somebody_has_created_or_begun) {
     ASSERT_TRUE(ring_u64::create(whole_, 16).has_value());
     expect_refused(ring_u64::create(whole_, 16), {fault_kind::already_created, 0, 2},
                    "init state: expected 0 (nothing there), found 2 (ready)");
-    set(132, std::uint32_t{1});
+    put_word(bytes_.data(), 132, std::uint32_t{1});
     expect_refused(ring_u64::create(whole_, 16), {fault_kind::already_created, 0, 1},
                    "init state: expected 0 (nothing there), found 1 (being initialised)");
 }
@@ -143,7 +139,7 @@ TEST_F(refusals, attach_without_a_deadline_looks_once) {
 }
 
 TEST_F(refusals, attach_waits_to_its_deadline_for_a_creator_that_has_died) {
-    set(132, std::uint32_t{1});
+    put_word(bytes_.data(), 132, std::uint32_t{1});
     const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{20};
     expect_refused(ring_u64::attach(whole_, until), {fault_kind::not_ready, 2, 1},
                    "init state: expected 2 (ready), found 1 (being initialised)");
@@ -200,11 +196,14 @@ TEST_F(refusals, attach_wants_the_very_layout) {
 TEST_F(refusals, attach_tells_what_is_not_ready_from_what_is_no_ring) {
     const auto refusal = [&] { return ring_u64::attach(whole_).error().what; };
     EXPECT_EQ(refusal(), fault_kind::not_ready) << "zero bytes";
-    set(128, std::uint32_t{16});
-    EXPECT_EQ(refusal(), fault_kind::not_ready) << "a ring of the Rust crate, which writes no state";
+    put_word(bytes_.data(), 128, std::uint32_t{16});
+    expect_refused(
+        ring_u64::attach(whole_, shm::deadline::max()), {fault_kind::foreign_header, 0, 16},
+        "header, damaged or made by something else: expected 0 in its first word while its init state is none, found "
+        "16");  // a ring of the Rust crate, which writes no state: whoever waited for one would wait forever
     std::memset(bytes_.data(), 'x', needed);
     EXPECT_EQ(refusal(), fault_kind::magic) << "text";
-    set(132, std::uint32_t{1});
+    put_word(bytes_.data(), 132, std::uint32_t{1});
     EXPECT_EQ(refusal(), fault_kind::not_ready) << "bytes that look like a creator at work";
 
     std::memset(bytes_.data(), 0, needed);
@@ -213,6 +212,12 @@ TEST_F(refusals, attach_tells_what_is_not_ready_from_what_is_no_ring) {
          {std::pair{128, 4}, {132, 4}, {136, 8}, {144, 4}, {148, 4}, {152, 4}, {160, 8}})
         std::reverse(bytes_.data() + offset, bytes_.data() + offset + size_bytes);
     EXPECT_EQ(refusal(), fault_kind::magic) << "a big-endian machine's";
+}
+
+TEST_F(refusals, nothing_is_created_over_what_something_else_has_made) {
+    put_word(bytes_.data(), 128, std::uint32_t{16});
+    EXPECT_EQ(ring_u64::create(whole_, 16).error(), (fault{fault_kind::foreign_header, 0, 16}));
+    EXPECT_EQ(bytes_.data()[132], std::byte{}) << "its init state is as it was";
 }
 
 TEST_F(refusals, attach_wants_the_very_element) {
@@ -289,8 +294,8 @@ TEST_F(refusals, a_role_is_held_once) {
 
 TEST_F(refusals, claims_want_positions_that_belong_together) {
     const auto ring = ring_u64::create(whole_, 16).value();
-    set(published_offset, std::uint64_t{117});
-    set(consumed_offset, std::uint64_t{100});
+    put_word(bytes_.data(), published_offset, std::uint64_t{117});
+    put_word(bytes_.data(), consumed_offset, std::uint64_t{100});
     const fault apart{fault_kind::positions, 16, 17};
     expect_refused(ring.claim_producer({1, 1}), apart, "positions: expected at most 16 apart, found 17");
     expect_refused(ring.claim_consumer({1, 1}), apart, "positions: expected at most 16 apart, found 17");
@@ -298,7 +303,7 @@ TEST_F(refusals, claims_want_positions_that_belong_together) {
     EXPECT_FALSE(ring.status().consumer.valid());
     EXPECT_TRUE(ring.status().reported_corrupt);
     EXPECT_EQ(ring.size_approx(), 16u);
-    set(published_offset, std::uint64_t{116});
+    put_word(bytes_.data(), published_offset, std::uint64_t{116});
     EXPECT_TRUE(ring.claim_producer({1, 1}).has_value());
 }
 

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <list>
 #include <memory>
 #include <ostream>
 #include <set>
@@ -19,9 +18,9 @@
 
 #include <shm/treiber_slab.hpp>
 
-#include "../models/staged_death.hpp"
-#include "golden_image.hpp"
-#include "guarded_bytes.hpp"
+#include "testkit/golden_image.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/staged_death.hpp"
 
 namespace {
 
@@ -37,40 +36,21 @@ constexpr std::size_t header_bytes = 128, member_bytes = 64, meta_bytes = 16;
 constexpr std::size_t version_offset = 100;
 constexpr peer_id first{7, 9}, second{8, 1}, third{9, 1};
 
-/// The names of fields whose number is that of a member or a slot, kept for ever.
-const char* numbered(const char* what, std::size_t number) {
-    static std::list<std::string> names;
-    return names.emplace_back(what + (" " + std::to_string(number))).c_str();
-}
-
-std::vector<field> fields_of(shm::slab_shape shape) {
-    std::vector<field> fields{{0, 8, "head"},
-                              {64, 8, "magic", fault_kind::magic},
-                              {72, 8, "layout hash", fault_kind::layout_hash},
-                              {80, 8, "slot size"},
-                              {88, 4, "slot alignment", fault_kind::capacity},
-                              {92, 4, "slot count"},
-                              {96, 4, "member count"},
-                              {100, 4, "layout version", fault_kind::layout_version},
-                              {104, 4, "state: ready", fault_kind::not_ready},
-                              {108, 4, "reported corrupt"},
-                              {112, 16, "reserved"}};
-    for (std::size_t i = 0; i < shape.member_count; ++i) {
-        const std::size_t at = header_bytes + i * member_bytes;
-        fields.push_back({at, 8, numbered("member", i)});
-        fields.push_back({at + 8, 8, "taking"});
-        fields.push_back({at + 16, 8, "giving"});
-        fields.push_back({at + 24, 4, "incarnation"});
-        fields.push_back({at + 28, 4, "reserved"});
-        fields.push_back({at + 32, 32, "for a magazine"});
-    }
-    for (std::size_t i = 0; i < shape.slot_count; ++i) {
-        const std::size_t at = header_bytes + shape.member_count * member_bytes + i * meta_bytes;
-        fields.push_back({at, 8, numbered("word of slot", i)});
-        fields.push_back({at + 8, 4, "next"});
-        fields.push_back({at + 12, 4, "for a magazine"});
-    }
-    return fields;
+std::vector<image_line> lines_of(shm::slab_shape shape) {
+    std::vector<image_line> image;
+    add_lines(image, slab::header::fields(), 0,
+              {{"magic", "magic", fault_kind::magic},
+               {"layout_hash", "layout hash", fault_kind::layout_hash},
+               {"slot_alignment", "slot alignment", fault_kind::capacity},
+               {"layout_version", "layout version", fault_kind::layout_version},
+               {"state", "state: ready", fault_kind::not_ready}});
+    for (std::size_t i = 0; i < shape.member_count; ++i)
+        add_lines(image, slab::entry::fields(), header_bytes + i * member_bytes,
+                  {{"claim", "member " + std::to_string(i)}});
+    for (std::size_t i = 0; i < shape.slot_count; ++i)
+        add_lines(image, slab::meta::fields(), header_bytes + shape.member_count * member_bytes + i * meta_bytes,
+                  {{"word", "word of slot " + std::to_string(i)}, {"next_chain", "for a magazine"}});
+    return image;
 }
 
 /// A slab that has been used as described.
@@ -171,16 +151,8 @@ byte_image made_now(const golden_slab& of) {
     const auto made = slab::create(bytes.region(), of.shape).value();
     auto one = made.join(first).value(), other = made.join(second).value();
     of.use(made, one, other);
-    byte_image image(bytes.size_bytes());
-    std::memcpy(image.data(), bytes.data(), image.size());
-    return image;
+    return copy_of(bytes);
 }
-std::unique_ptr<guarded_bytes> placed(const byte_image& image) {
-    auto bytes = std::make_unique<guarded_bytes>(image.size());
-    std::memcpy(bytes->data(), image.data(), image.size());
-    return bytes;
-}
-
 class golden_slabs : public testing::TestWithParam<golden_slab> {};
 
 TEST_P(golden_slabs, are_what_the_library_makes) {
@@ -188,7 +160,7 @@ TEST_P(golden_slabs, are_what_the_library_makes) {
     const byte_image now = made_now(of);
     const std::string text = stored(of.name);
     ASSERT_EQ(text,
-              text_of(now, fields_of(of.shape), of.data_offset(), slab::attach(placed(now)->region())->slot_size()))
+              text_of(now, lines_of(of.shape), of.data_offset(), slab::attach(placed(now)->region())->slot_size()))
         << golden_folder / of.name << ": expected what is made now";
     EXPECT_EQ(bytes_of(text), now) << "bytes between the fields";
 }
@@ -209,30 +181,14 @@ TEST_P(golden_slabs, are_attached_to_and_recovered) {
 
 TEST_P(golden_slabs, with_any_byte_damaged_that_attach_relies_on_are_refused_by_name) {
     const byte_image image = bytes_of(stored(GetParam().name));
-    for (const field& f : fields_of(GetParam().shape))
-        for (std::size_t offset = f.offset; f.damaged && offset < f.offset + f.size_bytes; ++offset) {
-            byte_image damaged = image;
-            damaged.at(offset) ^= 0xff;
-            const auto attached = slab::attach(placed(damaged)->region());
-            ASSERT_FALSE(attached) << f.name << ", byte " << offset;
-            EXPECT_EQ(attached.error().what, *f.damaged) << f.name << ", byte " << offset;
-        }
+    expect_damage_refused(image, lines_of(GetParam().shape), refusal_of<slab>);
 }
 
 TEST_P(golden_slabs, of_another_version_are_refused_by_its_number) {
-    for (const std::uint32_t version : {0u, 2u, 0x01000000u}) {
-        byte_image other = bytes_of(stored(GetParam().name));
-        for (unsigned i = 0; i < 4; ++i) other.at(version_offset + i) = static_cast<std::uint8_t>(version >> 8 * i);
-        const auto attached = slab::attach(placed(other)->region());
-        ASSERT_FALSE(attached) << version;
-        EXPECT_EQ(attached.error(), (fault{fault_kind::layout_version, 1, version}));
-    }
+    expect_other_versions_refused(bytes_of(stored(GetParam().name)), version_offset, refusal_of<slab>);
 }
 
-INSTANTIATE_TEST_SUITE_P(each, golden_slabs, testing::ValuesIn(slabs()), [](const auto& tested) {
-    std::string name = tested.param.name.substr(0, tested.param.name.size() - std::strlen(".hex"));
-    std::replace(name.begin(), name.end(), '.', '_');
-    return name;
-});
+INSTANTIATE_TEST_SUITE_P(each, golden_slabs, testing::ValuesIn(slabs()),
+                         [](const auto& tested) { return test_name(tested.param.name); });
 
 }  // namespace

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,9 +26,11 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/treiber_slab.hpp>
 
-#include "../models/staged_death.hpp"
-#include "guarded_bytes.hpp"
-#include "sparse_bytes.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/sparse_bytes.hpp"
+#include "testkit/staged_death.hpp"
+#include "testkit/words.hpp"
 
 namespace {
 
@@ -631,7 +632,7 @@ TEST_F(a_slab, any_bit_of_the_header_damaged_is_refused_by_name_or_makes_another
         described{slot_count_offset, 4, {count, too_small}, true},
         described{member_count_offset, 4, {count, too_small}, true},
         described{100, 4, {layout_version}, false},
-        described{state_offset, 4, {not_ready}, false},
+        described{state_offset, 4, {not_ready, foreign_header}, false},
     };
     for (std::size_t bit = 0; bit < 8 * header_bytes; ++bit) {
         std::memcpy(tested.bytes.data(), intact.data(), intact.size());
@@ -666,8 +667,7 @@ TEST_F(a_slab, takes_nothing_for_ready_that_is_not) {
     EXPECT_EQ(refusal(), fault_kind::not_ready) << "zero bytes";
     std::memset(bytes.data(), 'x', 4096);
     EXPECT_EQ(refusal(), fault_kind::magic) << "text";
-    const std::uint32_t initialising = 1;
-    std::memcpy(bytes.data() + state_offset, &initialising, sizeof initialising);
+    put_word(bytes.data(), state_offset, std::uint32_t{1});  // being initialised
     EXPECT_EQ(slab::attach(bytes.region(), std::chrono::steady_clock::now() + std::chrono::milliseconds{5}).error(),
               (fault{fault_kind::not_ready, 2, 1}))
         << "what looks like a creator at work";
@@ -965,7 +965,7 @@ TEST_F(a_slab, stays_safe_whatever_a_peer_writes_into_its_words) {
             const auto value = *rc::gen::oneOf(rc::gen::just(near), rc::gen::just(near << 32 | near),
                                                rc::gen::just(slot_word{1, {0, 1}, slot_state(near % 4)}.word()),
                                                rc::gen::arbitrary<std::uint64_t>());
-            std::memcpy(tested.bytes.data() + 8 * where, &value, sizeof value);
+            put_word(tested.bytes.data(), 8 * where, value);
             if (members.empty() || *rc::gen::inRange(0, 6) == 0) {
                 auto member = tested.made.join({*rc::gen::inRange<std::uint32_t>(1, 3), 1});
                 if (member) members.push_back(*std::move(member));
@@ -1141,12 +1141,8 @@ TEST_F(a_contended_slab, is_left_alone_by_the_copies_of_a_forked_child) {
     const slot_handle half = *member->try_alloc();
     spoil(&made.inner().shared().head, attempts);
     EXPECT_EQ(member->free_allocated(half).error(), contended);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        member.reset();
-        ::_exit(0);
-    }
-    ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+    child_process child([&] { return member.reset(), 0; });
+    ASSERT_EQ(child.wait(), exited(0));
     member->free_allocated(half).value();
     EXPECT_EQ(all_that_is_free<spoilt_slab>(*member).size(), 3u) << "each once";
     EXPECT_FALSE(member->corrupt());

@@ -11,8 +11,8 @@
 
 #include <shm/var_slot_pool.hpp>
 
-#include "golden_image.hpp"
-#include "guarded_bytes.hpp"
+#include "testkit/golden_image.hpp"
+#include "testkit/guarded_bytes.hpp"
 
 namespace {
 
@@ -31,64 +31,46 @@ constexpr const char* name_of_pool = "var_slot_pool.v1.in_use.hex";
 constexpr const char* name_of_annex = "var_slot_pool.v1.annex.hex";
 
 /// Of a slab with one member.
-void add_slab(std::vector<field>& fields, std::size_t at, const std::string& which, std::size_t slots) {
-    static std::vector<std::unique_ptr<std::string>> names;  // a field holds a pointer
-    const auto add = [&](std::size_t offset, std::size_t size_bytes, const std::string& what) {
-        names.push_back(std::make_unique<std::string>(which + what));
-        fields.push_back({at + offset, size_bytes, names.back()->c_str()});
-    };
-    add(0, 8, "head");
-    add(64, 8, "magic");
-    add(72, 8, "layout hash");
-    add(80, 8, "slot size");
-    add(88, 4, "slot alignment");
-    add(92, 4, "slot count");
-    add(96, 4, "member count");
-    add(100, 4, "layout version");
-    add(104, 4, "state: ready");
-    add(128, 8, "claim");
-    add(136, 8, "taking");
-    add(144, 8, "giving");
-    add(152, 4, "incarnation");
+void add_slab(std::vector<image_line>& image, std::size_t at, const std::string& which, std::size_t slots) {
+    add_lines(image, pool::slab::header::fields(), at,
+              {{"state", "state: ready"}, {"reported_corrupt", {}}, {"reserved", {}}}, which);
+    add_lines(image, pool::slab::entry::fields(), at + 128, {{"reserved", {}}, {"for_a_magazine", {}}}, which);
     for (std::size_t slot = 0; slot < slots; ++slot) {
-        add(192 + 16 * slot, 8, "word " + std::to_string(slot));
-        add(200 + 16 * slot, 4, "next " + std::to_string(slot));
+        const std::string number = std::to_string(slot);
+        add_lines(image, pool::slab::meta::fields(), at + 192 + 16 * slot,
+                  {{"word", "word " + number}, {"next", "next " + number}, {"next_chain", {}}}, which);
     }
 }
 
-std::vector<field> fields_of_pool() {
-    std::vector<field> fields = {{0, 8, "magic", fault_kind::magic},
-                                 {8, 8, "layout hash", fault_kind::layout_hash},
-                                 {16, 4, "slot alignment", fault_kind::capacity},
-                                 {20, 4, "member count"},
-                                 {24, 4, "layout version", fault_kind::layout_version},
-                                 {28, 4, "state: ready", fault_kind::not_ready},
-                                 {64, 8, "used"},
-                                 {128, 8, "place 0: 256"},
-                                 {136, 8, "place 1: 640"},
-                                 {144, 8, "place 2: 1024"},
-                                 {152, 8, "place 3: in an annex"}};
-    add_slab(fields, 256, "slab 0: ", 2);
-    fields.push_back({512, 4, "slab 0: slot 0"});
-    add_slab(fields, 640, "slab 1: ", 1);
-    fields.push_back({896, 4, "slab 1: slot 0"});
-    add_slab(fields, 1024, "slab 2: ", 1);
-    return fields;
+std::vector<image_line> lines_of_pool() {
+    std::vector<image_line> image;
+    add_lines(image, pool::header::fields(), 0,
+              {{"magic", "magic", fault_kind::magic},
+               {"layout_hash", "layout hash", fault_kind::layout_hash},
+               {"slot_alignment", "slot alignment", fault_kind::capacity},
+               {"layout_version", "layout version", fault_kind::layout_version},
+               {"state", "state: ready", fault_kind::not_ready},
+               {"reserved", {}},
+               {"also_reserved", {}},
+               {"places", {}}});
+    const char* const places[] = {"place 0: 256", "place 1: 640", "place 2: 1024", "place 3: in an annex"};
+    for (std::size_t i = 0; i < std::size(places); ++i)
+        image.push_back({offsetof(pool::header, places) + 8 * i, 8, places[i]});
+    add_slab(image, 256, "slab 0: ", 2);
+    image.push_back({512, 4, "slab 0: slot 0"});
+    add_slab(image, 640, "slab 1: ", 1);
+    image.push_back({896, 4, "slab 1: slot 0"});
+    add_slab(image, 1024, "slab 2: ", 1);
+    return image;
 }
-std::vector<field> fields_of_annex() {
-    std::vector<field> fields = {{0, 8, "magic", fault_kind::magic}, {8, 4, "slab number", fault_kind::slab_number}};
-    add_slab(fields, 64, "slab 3: ", 1);
-    return fields;
-}
-
-std::unique_ptr<guarded_bytes> placed(const byte_image& image) {
-    auto bytes = std::make_unique<guarded_bytes>(image.size());
-    std::memcpy(bytes->data(), image.data(), image.size());
-    return bytes;
-}
-byte_image copy_of(const guarded_bytes& bytes) {
-    byte_image image(bytes.size_bytes());
-    std::memcpy(image.data(), bytes.data(), image.size());
+std::vector<image_line> lines_of_annex() {
+    std::vector<image_line> image;
+    add_lines(image, pool::annex_header::fields(), 0,
+              {{"magic", "magic", fault_kind::magic},
+               {"slab_number", "slab number", fault_kind::slab_number},
+               {"reserved", {}},
+               {"unused", {}}});
+    add_slab(image, 64, "slab 3: ", 1);
     return image;
 }
 
@@ -114,14 +96,14 @@ images made_now() {
 
 TEST(golden_pools, are_what_the_library_makes) {
     const auto now = made_now();
-    const auto expect = [](const char* name, const byte_image& image, const std::vector<field>& fields) {
-        EXPECT_EQ(stored(name), text_of(image, fields, image.size(), 1)) << name << ": expected what is made now";
+    const auto expect = [](const char* name, const byte_image& image, const std::vector<image_line>& lines) {
+        EXPECT_EQ(stored(name), text_of(image, lines, image.size(), 1)) << name << ": expected what is made now";
         byte_image whole = bytes_of(stored(name));
         whole.resize(image.size());
         EXPECT_EQ(whole, image) << name << ": bytes between the fields";
     };
-    expect(name_of_pool, now.of_pool, fields_of_pool());
-    expect(name_of_annex, now.of_annex, fields_of_annex());
+    expect(name_of_pool, now.of_pool, lines_of_pool());
+    expect(name_of_annex, now.of_annex, lines_of_annex());
 }
 
 /// As long as it was: what follows the last field is zero.
@@ -160,33 +142,16 @@ TEST(golden_pools, are_attached_to_and_used) {
 
 TEST(golden_pools, with_any_byte_damaged_that_attach_relies_on_are_refused_by_name) {
     const byte_image image = stored_pool(), of_annex = stored_annex();
-    for (const field& f : fields_of_pool())
-        for (std::size_t offset = f.offset; f.damaged && offset < f.offset + f.size_bytes; ++offset) {
-            byte_image damaged = image;
-            damaged.at(offset) ^= 0xff;
-            const auto found = pool::attach(placed(damaged)->region());
-            ASSERT_FALSE(found) << f.name << ", byte " << offset;
-            EXPECT_EQ(found.error().what, *f.damaged) << f.name << ", byte " << offset;
-        }
-    for (const field& f : fields_of_annex())
-        for (std::size_t offset = f.offset; f.damaged && offset < f.offset + f.size_bytes; ++offset) {
-            byte_image damaged = of_annex;
-            damaged.at(offset) ^= 0xff;
-            const auto bytes = placed(image), annex = placed(damaged);
-            const auto done = pool::attach(bytes->region()).value().attach_annex(annex->region());
-            ASSERT_FALSE(done) << f.name << ", byte " << offset;
-            EXPECT_EQ(done.error().what, *f.damaged) << f.name << ", byte " << offset;
-        }
+    expect_damage_refused(image, lines_of_pool(), refusal_of<pool>);
+    expect_damage_refused(of_annex, lines_of_annex(), [&](shm::region annex) {
+        const auto bytes = placed(image);
+        const auto done = pool::attach(bytes->region()).value().attach_annex(annex);
+        return done ? std::nullopt : std::optional{done.error()};
+    });
 }
 
 TEST(golden_pools, of_another_version_are_refused_by_its_number) {
-    for (const std::uint32_t version : {0u, 2u, 0x01000000u}) {
-        byte_image other = stored_pool();
-        for (unsigned i = 0; i < 4; ++i) other.at(version_offset + i) = static_cast<std::uint8_t>(version >> 8 * i);
-        const auto found = pool::attach(placed(other)->region());
-        ASSERT_FALSE(found) << version;
-        EXPECT_EQ(found.error(), (fault{fault_kind::layout_version, 1, version}));
-    }
+    expect_other_versions_refused(stored_pool(), version_offset, refusal_of<pool>);
 }
 
 }  // namespace

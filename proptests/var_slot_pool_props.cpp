@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,12 +22,16 @@
 #include <shm/mmap_region.hpp>
 #include <shm/var_slot_pool.hpp>
 
-#include "../models/staged_death.hpp"
-#include "../models/var_slot_pool_reference.hpp"
-#include "guarded_bytes.hpp"
-#include "sparse_bytes.hpp"
-#include "temporary_directory.hpp"
-#include "watched_atomics.hpp"
+#include "models/var_slot_pool/reference.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/guarded_bytes.hpp"
+#include "testkit/payload.hpp"
+#include "testkit/sparse_bytes.hpp"
+#include "testkit/staged_death.hpp"
+#include "testkit/temporary_directory.hpp"
+#include "testkit/watched_atomics.hpp"
+#include "testkit/word_pipe.hpp"
+#include "testkit/words.hpp"
 
 namespace {
 
@@ -286,10 +289,7 @@ TEST_F(a_pool, gives_nothing_back_for_another_ones_death) {
     auto dead = made.join(somebody).value(), heir = made.join(another).value();
     const auto small = *dead.try_alloc(1), large = *dead.try_alloc(100);
     ASSERT_TRUE(dead.mark_in_flight(large));
-    const pid_t child = fork();
-    if (child == 0) _exit(0);
-    const auto proof = shm::reap(child).value().proof;
-    const auto nothing = heir.reclaim(proof);
+    const auto nothing = heir.reclaim(dead_child_that([] {}));
     EXPECT_TRUE(nothing && nothing->returned == 0 && nothing->complete);
     EXPECT_EQ(made.slab_at(0).free_count_approx(), 1U);
     EXPECT_EQ(small.slab(), 0U);
@@ -301,22 +301,21 @@ TEST(a_dead_peer, leaves_its_slots_to_whoever_has_the_proof) {
     const shm::pool_shape shape{two_classes, 64, 4};
     auto memory = shm::memfd_region::create(pool::required_size(shape)).value();
     const auto made = pool::create(memory.region(), shape).value();
-    const pid_t child = fork();
-    if (child == 0) {
+    child_process child([&]() -> int {
         const auto mine = shm::memfd_region::attach(shm::unique_fd{dup(memory.fd())}).value();
         auto member = pool::attach(mine.region()).value().join(shm::this_process().value()).value();
         const auto small = *member.try_alloc(1), large = *member.try_alloc(100);
         _exit(member.mark_in_flight(large) && small.slab() == 0 ? 0 : 1);
-    }
-    const auto ended = shm::reap(child).value();
-    ASSERT_EQ(ended.status, 0);
+    });
+    const auto dead = child.reap();
+    ASSERT_EQ(dead.end, exited(0));
     auto heir = made.join(shm::this_process().value()).value();
-    const auto done = heir.reclaim(ended.proof).value();
+    const auto done = heir.reclaim(dead.proof).value();
     EXPECT_EQ(done.returned, 1U);
     EXPECT_EQ(done.in_flight, 1U);
     EXPECT_TRUE(done.complete);
     std::vector<pool_handle> asked;
-    const auto rest = heir.reclaim(ended.proof, [&](pool_handle handle) { return asked.push_back(handle), true; });
+    const auto rest = heir.reclaim(dead.proof, [&](pool_handle handle) { return asked.push_back(handle), true; });
     EXPECT_EQ(rest.value().returned, 1U);
     EXPECT_EQ(asked, (std::vector{pool_handle{1, {0, 1}}}));
     EXPECT_EQ(made.slab_at(0).free_count_approx() + made.slab_at(1).free_count_approx(), 3U);
@@ -364,7 +363,7 @@ TEST_F(a_pool, places_in_the_table_are_checked) {
     expect(attach_with(~0ULL - 62), {fault_kind::out_of_range, end - 128, ~0ULL - 63});
     EXPECT_EQ(attach_with(end - 128 + 1).what, fault_kind::not_ready);  // the last bytes of the last slot
     EXPECT_EQ(attach_with(256 + 64 + 1).what, fault_kind::not_ready);   // the second line of a slab
-    EXPECT_EQ(attach_with(1).what, fault_kind::not_ready);              // the pool's own header
+    EXPECT_EQ(attach_with(1).what, fault_kind::foreign_header);         // the pool's own header
 }
 
 TEST_F(a_pool, a_header_that_contradicts_itself_is_refused) {
@@ -407,7 +406,7 @@ TEST_F(a_pool, annex_is_refused_by_name) {
 TEST_F(a_pool, is_not_made_over_a_slab) {
     auto other = shm::heap_region::create(pool::required_size(shape)).value();
     const std::uint32_t ready = 2;
-    std::memcpy(other.region().data() + 704 + 104, &ready, sizeof ready);  // the state of the second slab
+    put_word(other.region().data(), 704 + 104, ready);  // the state of the second slab
     expect(pool::create(other.region(), shape).error(), {fault_kind::already_created, 0, 2});
     expect(pool::attach(other.region()).error(), {fault_kind::not_ready, 2, 1});
 }
@@ -764,36 +763,6 @@ TEST_F(a_growing_pool, puts_its_slab_behind_those_that_were_added_meanwhile_or_s
     }
 }
 
-/// Tells a peer over a pipe how far one is.
-class pipe_pair {
-public:
-    pipe_pair() { EXPECT_EQ(::pipe(ends_), 0); }
-    pipe_pair(const pipe_pair&) = delete;
-    pipe_pair& operator=(const pipe_pair&) = delete;
-    ~pipe_pair() {
-        ::close(ends_[0]);
-        ::close(ends_[1]);
-    }
-    void say(std::uint64_t word) const { EXPECT_EQ(::write(ends_[1], &word, sizeof word), ssize_t{sizeof word}); }
-    [[nodiscard]] std::uint64_t hear() const {
-        std::uint64_t word = 0;
-        EXPECT_EQ(::read(ends_[0], &word, sizeof word), ssize_t{sizeof word});
-        return word;
-    }
-
-private:
-    int ends_[2]{};
-};
-
-void fill(std::span<std::byte> bytes, std::uint64_t seed) {
-    for (auto& byte : bytes) byte = static_cast<std::byte>((seed = seed * 6364136223846793005 + 1) >> 56);
-}
-bool filled(std::span<const std::byte> bytes, std::uint64_t seed) {
-    return std::ranges::all_of(bytes, [&](std::byte byte) {
-        return byte == static_cast<std::byte>((seed = seed * 6364136223846793005 + 1) >> 56);
-    });
-}
-
 /// A child grows the file and sends a slot of the new slab; its parent follows the growth, and receives.
 TEST(two_processes, grow_a_pool_on_a_file) {
     const temporary_directory directory;
@@ -804,9 +773,8 @@ TEST(two_processes, grow_a_pool_on_a_file) {
     const auto made = pool::create(mine.region(), shape).value();
     auto member = made.join(shm::this_process().value()).value();
     EXPECT_EQ(member.try_alloc(1000).status(), alloc_status::too_large);
-    const pipe_pair sent;
-    const pid_t child = fork();
-    if (child == 0) {
+    const word_pipe sent;
+    child_process child([&]() -> int {
         auto file = shm::mmap_region::attach(path, shm::access::read_write, room).value();
         auto found = pool::attach(file.region()).value();
         const std::size_t size = found.grown_size(more);
@@ -821,9 +789,9 @@ TEST(two_processes, grow_a_pool_on_a_file) {
         sender.mark_in_flight(*slot).value();
         sent.say((*slot).word());
         _exit(0);
-    }
+    });
     const auto slot = pool_handle::from_word(sent.hear());
-    EXPECT_EQ(shm::reap(child).value().status, 0);
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(member.adopt(slot).error(), (shm::slot_error{kind::no_such_slab, 2, 2}));
     EXPECT_EQ(member.meet().error().what, fault_kind::out_of_range);
     EXPECT_EQ(pool::attach(mine.region()).error().what, fault_kind::out_of_range);
@@ -832,7 +800,7 @@ TEST(two_processes, grow_a_pool_on_a_file) {
     EXPECT_EQ(mine.region().data(), before);
     ASSERT_TRUE(member.extend(mine.region()));
     ASSERT_TRUE(member.adopt(slot));
-    EXPECT_TRUE(filled(member.data(slot), 7));
+    EXPECT_EQ(number_of(member.data(slot)), 7U);
     EXPECT_EQ(member.data(slot).size(), 1024U);
     EXPECT_TRUE(member.free_allocated(slot));
     EXPECT_EQ((*member.try_alloc(1000)).slab(), 2U);
@@ -846,9 +814,8 @@ TEST(two_processes, grow_a_pool_by_an_annex) {
     auto made = pool::create(mine.region(), shape).value();
     auto annex = shm::memfd_region::create(made.annex_size(more)).value();
     auto member = made.join(shm::this_process().value()).value();
-    const pipe_pair ready, sent;
-    const pid_t child = fork();
-    if (child == 0) {
+    const word_pipe ready;
+    child_process child([&]() -> int {
         auto base = shm::memfd_region::attach(shm::unique_fd{::dup(mine.fd())}).value();
         auto further = shm::memfd_region::attach(shm::unique_fd{::dup(annex.fd())}).value();
         auto receiver = pool::attach(base.region()).value().join(shm::this_process().value()).value();
@@ -856,17 +823,16 @@ TEST(two_processes, grow_a_pool_by_an_annex) {
         if (receiver.adopt(slot).error() != shm::slot_error{kind::no_such_slab, 2, 2}) _exit(1);
         if (!receiver.meet()) _exit(2);
         if (!receiver.attach_annex(further.region())) _exit(3);
-        if (!receiver.adopt(slot) || !filled(receiver.data(slot), 9)) _exit(4);
-        if (!receiver.free_allocated(slot)) _exit(5);
-        _exit(0);
-    }
+        if (!receiver.adopt(slot) || number_of(receiver.data(slot)) != 9) _exit(4);
+        _exit(receiver.free_allocated(slot) ? 0 : 5);
+    });
     ASSERT_EQ(made.add_annex(annex.region(), more).value(), 2U);
     ASSERT_TRUE(member.attach_annex(annex.region()));
     const auto slot = *member.try_alloc(1024);
     fill(member.data(slot), 9);
     member.mark_in_flight(slot).value();
     ready.say(slot.word());
-    EXPECT_EQ(shm::reap(child).value().status, 0);
+    EXPECT_EQ(child.wait(), exited(0));
     EXPECT_EQ(member.free(slot).error().what, kind::generation_mismatch);
     const auto again = *member.try_alloc(1024);
     EXPECT_EQ(again.slab(), 2U);

@@ -14,8 +14,9 @@
 
 #include <shm/wakeup.hpp>
 
-#include "nothing_left.hpp"
-#include "process_state.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/nothing_left.hpp"
+#include "testkit/process_state.hpp"
 
 namespace {
 
@@ -263,7 +264,7 @@ TEST_F(a_pair, whose_peer_has_announced_its_sleep_is_rung) {
 
 TEST_F(a_pair, in_a_forked_child_is_refused_and_the_parents_sleep_is_not_ended) {
     words_[0] = 1;
-    const pid_t child = start_child([&] {
+    child_process child([&] {
         const auto here = static_cast<std::uint64_t>(getpid());
         const fault wrong{fault_kind::wrong_process, static_cast<std::uint64_t>(getppid()), here};
         if (const auto waited = here_.wait([] { return false; }, deadline::max()); waited || waited.error() != wrong)
@@ -272,7 +273,7 @@ TEST_F(a_pair, in_a_forked_child_is_refused_and_the_parents_sleep_is_not_ended) 
         if (const auto notified = there_.notify(); notified || notified.error() != wrong) return 3;
         return words_[0] == 1 ? 0 : 4;
     });
-    EXPECT_TRUE(exited_with(ended(child), 0));
+    EXPECT_EQ(child.wait(), exited(0));
 }
 
 }  // namespace

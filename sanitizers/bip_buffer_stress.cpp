@@ -5,7 +5,6 @@
 //
 //     bip_buffer_stress                                      all tests; SHM_STRESS_SECONDS (default 10) scales them
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <array>
@@ -28,7 +27,9 @@
 #include <shm/message_framing.hpp>
 #include <shm/proof_of_death.hpp>
 
-#include "stress_support.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/shared_page.hpp"
+#include "testkit/stress_support.hpp"
 
 namespace {
 
@@ -242,19 +243,19 @@ INSTANTIATE_TEST_SUITE_P(, processes, testing::Values(medium::file, medium::memf
 
 TEST_P(processes, get_every_message_in_order) {
     const auto count = static_cast<std::uint64_t>(seconds_for_all() / 1ms) * 10;
-    const pid_t sending = in_a_child([&] {
+    child_process sending([&] {
         const auto mine = bytes_.attach();
         auto end = buffer::attach(mine.region())->claim_producer(shm::this_process().value()).value();
         return send(std::move(end), 0, count) ? 0 : 1;
     });
-    const pid_t receiving = in_a_child([&] {
+    child_process receiving([&] {
         const auto mine = bytes_.attach();
         framing::receiver receiver{buffer::attach(mine.region())->claim_consumer(shm::this_process().value()).value()};
         checker check{capacity};
         return receive(receiver, check, count) ? 0 : 1;
     });
-    expect_success(sending, "the sender");
-    expect_success(receiving, "the receiver");
+    EXPECT_EQ(sending.wait(), exited(0)) << "the sender";
+    EXPECT_EQ(receiving.wait(), exited(0)) << "the receiver";
     EXPECT_EQ(shared_.size_approx(), 0u);
     EXPECT_FALSE(shared_.status().reported_corrupt);
 }
@@ -264,17 +265,17 @@ TEST_P(processes, lose_nothing_when_the_sender_is_killed) {
     framing::receiver receiver{shared_.claim_consumer(me).value()};
     checker check{capacity};
     for (int round = 0; round < rounds(); ++round) {
-        const pid_t child = in_a_child([&] {
+        child_process child([&] {
             const auto mine = bytes_.attach();
             auto end = buffer::attach(mine.region())->claim_producer(shm::this_process().value()).value();
             return send(std::move(end), check.next(), ~0ULL) ? 0 : 1;
         });
         ASSERT_TRUE(receive(receiver, check, check.next() + 1 + random_() % 1000));
-        ASSERT_EQ(kill(child, SIGKILL), 0);
-        const auto ended = shm::reap(child).value();
-        ASSERT_TRUE(WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGKILL) << ended.status;
+        child.kill();
+        const auto dead = child.reap();
+        ASSERT_EQ(dead.end, killed_by(SIGKILL));
 
-        framing::sender sender{shared_.take_over_producer(me, ended.proof).value()};
+        framing::sender sender{shared_.take_over_producer(me, dead.proof).value()};
         while (const auto found = receiver.try_receive()) {
             check(found->bytes());
             receiver.consume();
@@ -304,7 +305,7 @@ TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_receiver_is_kill
     std::uint64_t consumed = 0;  // messages
     for (int round = 0; round < rounds(); ++round) {
         (*next_).store(consumed, std::memory_order_relaxed);
-        const pid_t child = in_a_child([&] {
+        child_process child([&] {
             const auto mine = bytes_.attach();
             framing::receiver receiver{
                 buffer::attach(mine.region())->claim_consumer(shm::this_process().value()).value()};
@@ -324,12 +325,12 @@ TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_receiver_is_kill
                 ASSERT_TRUE(waiting.wait()) << "no room for message " << next << " in a minute";
             }
         }
-        ASSERT_EQ(kill(child, SIGKILL), 0);
-        const auto ended = shm::reap(child).value();
-        ASSERT_TRUE(WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGKILL) << ended.status;
+        child.kill();
+        const auto dead = child.reap();
+        ASSERT_EQ(dead.end, killed_by(SIGKILL));
 
         // It had consumed what it said, or one message more. Which of the two, the oldest one left tells.
-        framing::receiver receiver{shared_.take_over_consumer(me, ended.proof).value()};
+        framing::receiver receiver{shared_.take_over_consumer(me, dead.proof).value()};
         consumed = *next_;
         if (const auto oldest = receiver.try_receive()) {
             const auto expected = make.number(consumed);

@@ -16,7 +16,8 @@
 
 #include <shm/channel.hpp>
 
-#include "stress_support.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/stress_support.hpp"
 
 namespace {
 
@@ -25,7 +26,7 @@ using shm::channel;
 constexpr auto long_enough = std::chrono::minutes{1};
 shm::deadline soon() { return shm::deadline::clock::now() + long_enough; }
 
-/// The message of that number: its number, and bytes that follow from it; so few that several fit, or each side could wait
+/// The message of that number: so few bytes that several fit, or each side could wait
 /// for room while the other does.
 struct numbered_message {
     std::array<std::byte, 1000> bytes;
@@ -33,22 +34,15 @@ struct numbered_message {
 
     numbered_message(std::uint64_t number, std::size_t most) {
         size_bytes = sizeof number + mixed(number) % (std::min(most, bytes.size()) - sizeof number + 1);
-        std::memcpy(bytes.data(), &number, sizeof number);
-        for (std::size_t i = sizeof number; i < size_bytes; ++i) bytes[i] = std::byte(mixed(number + i));
+        fill(std::span{bytes}.first(size_bytes), number);
     }
     [[nodiscard]] std::span<const std::byte> whole() const { return std::span{bytes}.first(size_bytes); }
 };
 
-std::uint64_t number_of(const channel::message& message) {
-    std::uint64_t number = 0;
-    if (message.size_bytes >= sizeof number) std::memcpy(&number, message.bytes().data(), sizeof number);
-    return number;
-}
-
 /// Whether the message is whole.
 bool is_whole(const channel::message& message, std::size_t most) {
-    const numbered_message wanted{number_of(message), most};
-    return std::ranges::equal(message.bytes(), wanted.whole());
+    const auto number = number_of(message.bytes());
+    return number && message.size_bytes == numbered_message{*number, most}.size_bytes;
 }
 
 void send(channel& to, std::uint64_t number) {
@@ -85,7 +79,7 @@ void expect_echoes(channel& mine, std::chrono::milliseconds duration, bool may_r
             while (sent - answered >= 4) {
                 const auto message = mine.receive(soon()).value();
                 ASSERT_TRUE(is_whole(message, mine.max_size_bytes() / 8));
-                const auto number = number_of(message);
+                const auto number = number_of(message.bytes()).value();
                 ASSERT_TRUE(number == answered + 1 || (may_repeat && number == answered)) << number << ' ' << answered;
                 answered = number;
                 mine.consume();
@@ -113,7 +107,7 @@ TEST(channel_stress, two_threads) {
 TEST(channel_stress, two_processes) {
     auto mine = channel::create(options(8192)).value();
     auto invited = mine.invite().value();
-    const pid_t child = in_a_child([&] {
+    child_process child([&] {
         {
             const auto of_parent = std::move(mine);
         }
@@ -126,7 +120,7 @@ TEST(channel_stress, two_processes) {
     {
         const auto left = std::move(mine);
     }
-    expect_success(child, "the echo");
+    EXPECT_EQ(child.wait(), exited(0)) << "the echo";
 }
 
 TEST(channel_stress, one_is_killed_and_replaced) {
@@ -137,7 +131,7 @@ TEST(channel_stress, one_is_killed_and_replaced) {
     unsigned kills = 0;
     while (std::chrono::steady_clock::now() < end) {
         auto invited = mine.invite().value();
-        const pid_t child = in_a_child([&] {
+        child_process child([&] {
             {
                 const auto of_parent = std::move(mine);
             }
@@ -149,7 +143,7 @@ TEST(channel_stress, one_is_killed_and_replaced) {
         const auto life = std::chrono::microseconds{random() % 3000};
         const auto born = std::chrono::steady_clock::now();
         for (bool alive = true; alive;) {
-            if (std::chrono::steady_clock::now() - born > life) kill(child, SIGKILL);
+            if (std::chrono::steady_clock::now() - born > life) child.kill();
             while (sent - answered < 3 && alive) {
                 const numbered_message message{sent + 1, mine.max_size_bytes() / 8};
                 const auto done = mine.send(message.whole(), soon());
@@ -163,12 +157,12 @@ TEST(channel_stress, one_is_killed_and_replaced) {
                 break;
             }
             ASSERT_TRUE(is_whole(*message, mine.max_size_bytes() / 8));
-            const auto number = number_of(*message);
+            const auto number = number_of(message->bytes()).value();
             ASSERT_TRUE(number == answered + 1 || number == answered) << number << " after " << answered;
             answered = number;
             mine.consume();
         }
-        EXPECT_TRUE(WIFSIGNALED(shm::reap(child).value().status));
+        EXPECT_EQ(child.wait(), killed_by(SIGKILL));
         ++kills;
     }
     std::printf("%u deaths, %llu messages\n", kills, static_cast<unsigned long long>(answered));

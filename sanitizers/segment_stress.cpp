@@ -4,7 +4,6 @@
 //
 //     segment_stress                                      all tests; SHM_STRESS_SECONDS (default 10) scales them
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <array>
 #include <atomic>
@@ -24,7 +23,9 @@
 #include <shm/segment_builder.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "stress_support.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/shared_page.hpp"
+#include "testkit/stress_support.hpp"
 
 namespace {
 
@@ -103,7 +104,7 @@ TEST_P(processes, that_are_killed_are_removed_and_leave_their_places_to_others) 
     std::uint64_t killed_there = 0, rounds = 0;
     while (rounds < 20 || steady_clock::now() < until) {
         const shared_word joined;
-        const pid_t child = in_a_child([&] {
+        child_process child([&] {
             const auto mapped = bytes.attach();
             const auto segment = shm::segment::attach(mapped.region()).value();
             (void)come_and_go(segment, shm::this_process().value(), [&](std::uint64_t count) {
@@ -115,11 +116,11 @@ TEST_P(processes, that_are_killed_are_removed_and_leave_their_places_to_others) 
         const std::uint64_t enough = 1 + random() % 1000;
         patience waiting;
         while ((*joined).load(std::memory_order_relaxed) < enough) ASSERT_TRUE(waiting.wait());
-        kill(child, SIGKILL);
-        const auto ended = shm::reap(child).value();
-        const std::uint32_t removed = me.remove(ended.proof);
+        child.kill();
+        const auto dead = child.reap().proof;
+        const std::uint32_t removed = me.remove(dead);
         EXPECT_LE(removed, 1u);
-        EXPECT_EQ(me.remove(ended.proof), 0u);
+        EXPECT_EQ(me.remove(dead), 0u);
         killed_there += removed;
         for (auto& of : made.find<of_a_place[]>("of places").value()) of.check = mixed(of.joined);  // half a mark
         ++rounds;
@@ -134,13 +135,13 @@ TEST_P(processes, that_are_killed_are_removed_and_leave_their_places_to_others) 
 TEST_P(processes, wait_for_a_segment_that_is_being_made) {
     for (int round = 0; round < 50; ++round) {
         const shared_bytes bytes{GetParam(), plan().required_size()};
-        const pid_t child = in_a_child([&] {
+        child_process child([&] {
             const auto mapped = bytes.attach();
             const auto found = shm::segment::attach(mapped.region(), steady_clock::now() + std::chrono::minutes{1});
             return found && found->find<shm::spsc_ring<std::uint64_t>>("ring") ? 0 : 1;
         });
         EXPECT_TRUE(plan().create(bytes.region()).has_value());
-        expect_success(child, "who attaches");
+        EXPECT_EQ(child.wait(), exited(0)) << "who attaches";
     }
 }
 

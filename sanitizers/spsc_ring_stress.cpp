@@ -11,7 +11,6 @@
 //     spsc_ring_stress --produce FILE COUNT                  sends that many items, prints their checksum
 //     spsc_ring_stress --consume FILE COUNT                  checks that many items, prints their checksum
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,7 +37,9 @@
 #include <shm/proof_of_death.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "stress_support.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/shared_page.hpp"
+#include "testkit/stress_support.hpp"
 
 namespace {
 
@@ -359,16 +360,16 @@ INSTANTIATE_TEST_SUITE_P(, processes, testing::Values(medium::file, medium::memf
 
 TEST_P(processes, get_every_item_in_order) {
     const auto count = static_cast<std::uint64_t>(seconds_for_all() / 1ms) * 100;
-    const pid_t producer = in_a_child([&] {
+    child_process producer([&] {
         const auto mine = bytes_.attach();
         return produce(ring::attach(mine.region()).value(), count, way::mixed) ? 0 : 1;
     });
-    const pid_t consumer = in_a_child([&] {
+    child_process consumer([&] {
         const auto mine = bytes_.attach();
         return consume(ring::attach(mine.region()).value(), count, way::mixed) ? 0 : 1;
     });
-    expect_success(producer, "the producer");
-    expect_success(consumer, "the consumer");
+    EXPECT_EQ(producer.wait(), exited(0)) << "the producer";
+    EXPECT_EQ(consumer.wait(), exited(0)) << "the consumer";
     EXPECT_EQ(published(), count);
     EXPECT_EQ(consumed(), count);
     EXPECT_FALSE(shared_.status().reported_corrupt);
@@ -383,7 +384,7 @@ TEST_P(processes, lose_nothing_when_the_producer_is_killed) {
     checker check;
     const auto pop = [&] { return pop_some(consumer, choose, [&](const item& found) { check(found); }); };
     for (int round = 0; round < rounds(); ++round) {
-        const pid_t child = in_a_child([&, how = ways[static_cast<std::size_t>(round) % ways.size()]] {
+        child_process child([&, how = ways[static_cast<std::size_t>(round) % ways.size()]] {
             const auto mine = bytes_.attach();
             const auto its = ring::attach(mine.region()).value();
             auto producer = its.claim_producer(shm::this_process().value()).value();
@@ -408,12 +409,12 @@ TEST_P(processes, lose_nothing_when_the_producer_is_killed) {
             else
                 ASSERT_TRUE(waiting.wait()) << "no item " << check.next() << " in a minute";
         }
-        ASSERT_EQ(kill(child, SIGKILL), 0);
-        const auto ended = shm::reap(child).value();
-        ASSERT_TRUE(WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGKILL) << ended.status;
+        child.kill();
+        const auto dead = child.reap();
+        ASSERT_EQ(dead.end, killed_by(SIGKILL));
 
         ASSERT_EQ(shared_.claim_producer(me).error().what, shm::fault_kind::busy);
-        auto producer = shared_.take_over_producer(me, ended.proof).value();
+        auto producer = shared_.take_over_producer(me, dead.proof).value();
         while (pop() != 0) {
         }
         ASSERT_EQ(check.next(), published()) << "what a dead producer has published is all there";
@@ -438,7 +439,7 @@ TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_consumer_is_kill
     for (int round = 0; round < rounds(); ++round) {
         const way how = ways[static_cast<std::size_t>(round) % 3];
         (*seen).store(consumed(), std::memory_order_relaxed);
-        const pid_t child = in_a_child([&] {
+        child_process child([&] {
             const auto mine = bytes_.attach();
             const auto its = ring::attach(mine.region()).value();
             auto consumer = its.claim_consumer(shm::this_process().value()).value();
@@ -471,7 +472,7 @@ TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_consumer_is_kill
             else
                 ASSERT_TRUE(waiting.wait()) << "no room for item " << next << " in a minute";
         }
-        ASSERT_EQ(kill(child, SIGKILL), 0);
+        child.kill();
         const auto dead = watch.wait(steady_clock::now() + 1min).value();
 
         ASSERT_EQ(shared_.claim_consumer(me).error().what, shm::fault_kind::busy);
@@ -491,7 +492,7 @@ TEST_P(processes, redeliver_only_what_was_not_consumed_when_the_consumer_is_kill
         ASSERT_EQ(check.wrong(), 0u);
         ASSERT_FALSE(producer.corrupt());
         ASSERT_FALSE(consumer.corrupt());
-        ASSERT_TRUE(WIFSIGNALED(shm::reap(child).value().status));
+        ASSERT_EQ(child.wait(), killed_by(SIGKILL));
     }
     RecordProperty("items", std::to_string(next));
     RecordProperty("redelivered", std::to_string(redelivered));

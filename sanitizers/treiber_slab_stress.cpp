@@ -26,7 +26,9 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/treiber_slab.hpp>
 
-#include "stress_support.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/shared_page.hpp"
+#include "testkit/stress_support.hpp"
 
 namespace {
 
@@ -38,23 +40,6 @@ using slab = shm::treiber_slab<>;
 using ring = shm::spsc_ring<slot_handle>;
 
 constexpr std::uint64_t slot_size = 64;
-using contents = std::array<std::uint64_t, slot_size / sizeof(std::uint64_t)>;
-
-[[nodiscard]] contents contents_of(std::uint64_t seed) noexcept {
-    contents words{seed};
-    for (std::size_t i = 1; i < words.size(); ++i) words[i] = mixed(seed + i);
-    return words;
-}
-void fill(std::span<std::byte> slot, std::uint64_t seed) noexcept {
-    const contents words = contents_of(seed);
-    std::memcpy(slot.data(), words.data(), slot_size);
-}
-[[nodiscard]] bool whole(std::span<const std::byte> slot) noexcept {
-    contents words;
-    std::memcpy(words.data(), slot.data(), slot_size);
-    return words == contents_of(words[0]);
-}
-
 /// Each slot can be had, once.
 void expect_all_free(const slab& shared, slab::member& member) {
     std::set<std::uint32_t> had;
@@ -92,7 +77,7 @@ TEST_P(threads, never_share_a_slot) {
         std::vector<slot_handle> held;
         std::uint64_t mine = 0;
         const auto give_one_back = [&] {
-            ASSERT_TRUE(whole(shared_.data(held.back())));
+            ASSERT_TRUE(number_of(shared_.data(held.back())).has_value());
             ASSERT_TRUE(member.free_allocated(held.back()));
             ASSERT_FALSE(member.free_allocated(held.back())) << "twice";
             held.pop_back();
@@ -147,9 +132,7 @@ TEST_P(threads, pass_slots_through_a_ring) {
         more = !over.load(std::memory_order_acquire);
         while (const auto got = consumer.try_pop()) {
             more = true;
-            std::uint64_t number = 0;
-            std::memcpy(&number, shared_.data(*got).data(), sizeof number);
-            wrong += number != ++last || !whole(shared_.data(*got)) || !member.free(*got);
+            wrong += number_of(shared_.data(*got)) != ++last || !member.free(*got);
         }
         std::this_thread::yield();
     }
@@ -190,7 +173,7 @@ public:
             tell();
         } while (steady_clock::now() < until && !testing::Test::HasFatalFailure());
         (*stop_).store(1);
-        for (const pid_t child : children_) expect_success(child, "a process of the circle");
+        for (child_process& child : children_) EXPECT_EQ(child.wait(), exited(0)) << "a process of the circle";
         finish();
     }
 
@@ -207,8 +190,8 @@ private:
     static constexpr shm::slab_shape shape{.slot_count = 24, .slot_size = slot_size, .member_count = 16};
 
     [[nodiscard]] std::size_t before(std::size_t i) const { return (i + rings_.size() - 1) % rings_.size(); }
-    [[nodiscard]] pid_t start(std::size_t i) const {
-        return in_a_child([&] { return live(i); });
+    [[nodiscard]] child_process start(std::size_t i) const {
+        return child_process([&] { return live(i); });
     }
 
     /// 0 when all was right to the end.
@@ -259,7 +242,7 @@ private:
                     // Adopted before it is consumed, so that one who dies in between has lost nothing. Its successor meets the
                     // handle again, which is stale then.
                     if (const auto adopted = member.adopt(got)) {
-                        if (!whole(mine.data(got))) return 5;
+                        if (!number_of(mine.data(got))) return 5;
                         held.push_back(got);
                         (*received_).fetch_add(1, std::memory_order_relaxed);
                     } else if (adopted.error().what == shm::slot_error::kind::generation_mismatch) {
@@ -274,12 +257,12 @@ private:
                 default:
                     if (held.empty()) break;
                     const slot_handle one = one_held();
-                    if (!whole(mine.data(one))) return 7;
+                    if (!number_of(mine.data(one))) return 7;
                     if (!member.free_allocated(one)) return 8;
             }
         }
         for (const slot_handle each : held)
-            if (!whole(mine.data(each)) || !member.free_allocated(each)) return 9;
+            if (!number_of(mine.data(each)) || !member.free_allocated(each)) return 9;
         return member.corrupt() || producer.corrupt() || consumer.corrupt() ? 10 : 0;
     }
 
@@ -319,14 +302,13 @@ private:
         const auto peer = rings_[i].status().producer;
         std::optional<shm::process_watch> watch;
         if (peer.valid() && random_() % 2 == 0) watch.emplace(shm::process_watch::open(peer).value());
-        ASSERT_EQ(kill(children_[i], SIGKILL), 0);
+        children_[i].kill();
         std::optional<shm::proof_of_death> seen;
         if (watch) seen.emplace(watch->wait(steady_clock::now() + 1min).value());
-        const auto ended = shm::reap(children_[i]).value();
-        ASSERT_TRUE(WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGKILL)
-            << "expected a process that was killed, found status " << ended.status;
+        const auto reaped = children_[i].reap();
+        ASSERT_EQ(reaped.end, killed_by(SIGKILL));
         ++kills_;
-        const shm::proof_of_death dead = seen ? *seen : ended.proof;
+        const shm::proof_of_death dead = seen ? *seen : reaped.proof;
         if (random_() % 4 == 0) kill_a_recovery(i, dead);
 
         const auto done = recover(*member_, ring_bytes_[i].region(), dead);
@@ -345,7 +327,7 @@ private:
     }
 
     void kill_a_recovery(std::size_t i, const shm::proof_of_death& dead) {
-        const pid_t recovering = in_a_child([&] {
+        child_process recovering([&] {
             const auto slab_bytes = bytes_.attach(), its_ring = ring_bytes_[i].attach();
             const auto mine = slab::attach(slab_bytes.region()).value();
             auto member = mine.join(shm::this_process().value()).value();
@@ -355,11 +337,12 @@ private:
         patience waiting;
         for (const std::uint64_t begun = recoveries_seen_++; *recoveries_begun_ == begun;) ASSERT_TRUE(waiting.wait());
         for (auto spins = random_() % 200; spins != 0; --spins) shm::std_atomics::pause();
-        ASSERT_EQ(kill(recovering, SIGKILL), 0);
-        const auto ended = shm::reap(recovering).value();
-        ASSERT_TRUE(WIFEXITED(ended.status) || WTERMSIG(ended.status) == SIGKILL) << ended.status;
-        if (WIFSIGNALED(ended.status)) (*recoveries_killed_).fetch_add(1);
-        const auto done = recover(*member_, ring_bytes_[i].region(), ended.proof);
+        recovering.kill();
+        const auto recoverer = recovering.reap();
+        const bool killed = recoverer.end == killed_by(SIGKILL);
+        ASSERT_TRUE(killed || recoverer.end == exited(0) || recoverer.end == exited(1)) << recoverer.end;
+        if (killed) (*recoveries_killed_).fetch_add(1);
+        const auto done = recover(*member_, ring_bytes_[i].region(), recoverer.proof);
         ASSERT_TRUE(done.complete);
         reclaimed_ += done.returned;
     }
@@ -381,7 +364,7 @@ private:
                     (*redelivered_).fetch_add(1);
                     continue;
                 }
-                EXPECT_TRUE(whole(shared_.data(*got)));
+                EXPECT_TRUE(number_of(shared_.data(*got)).has_value());
                 EXPECT_TRUE(member_->free_allocated(*got));
             }
         }
@@ -398,7 +381,7 @@ private:
     const slab shared_;
     std::vector<shared_bytes> ring_bytes_;
     std::vector<ring> rings_;  // from each to the next
-    std::vector<pid_t> children_;
+    std::vector<child_process> children_;
     std::optional<slab::member> member_;
     std::vector<shm::proof_of_death> sent_by_the_dead_;
     std::minstd_rand random_{7};

@@ -15,7 +15,9 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/var_slot_pool.hpp>
 
-#include "stress_support.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/shared_page.hpp"
+#include "testkit/stress_support.hpp"
 
 namespace {
 
@@ -26,28 +28,12 @@ constexpr shm::pool_class classes[] = {{3, 64}, {2, 256}, {2, 1024}};
 constexpr shm::pool_shape shape{classes, 64, 8};
 constexpr shm::pool_class more{1, 128};
 
-/// A message says how long it is and which, and the rest follows from both.
-struct message {
-    std::uint64_t size;
-    std::uint64_t number;
-};
-std::byte byte_of(const message& is, std::size_t at) noexcept {
-    return static_cast<std::byte>(mixed(is.number + at / 8) >> at % 8 * 8);
-}
-void write(std::span<std::byte> bytes, message is) {
-    std::memcpy(bytes.data(), &is, sizeof is);
-    for (std::size_t at = sizeof is; at < is.size; ++at) bytes[at] = byte_of(is, at);
-}
-[[nodiscard]] bool whole(std::span<const std::byte> bytes, std::uint64_t number) {
-    message is{};
-    if (bytes.size() < sizeof is) return false;
-    std::memcpy(&is, bytes.data(), sizeof is);
-    if (is.number != number || is.size > bytes.size()) return false;
-    for (std::size_t at = sizeof is; at < is.size; ++at)
-        if (bytes[at] != byte_of(is, at)) return false;
-    return true;
-}
+/// How long the message of that number is.
 [[nodiscard]] std::size_t size_of(std::uint64_t number) noexcept { return 16 + mixed(number) % 1009; }
+void write(std::span<std::byte> slot, std::uint64_t number) { fill(slot.first(size_of(number)), number); }
+[[nodiscard]] bool holds(std::span<const std::byte> slot, std::uint64_t number) {
+    return number_of(slot.first(size_of(number))) == number;
+}
 
 /// Of each slab every slot, once.
 void expect_all_free(shm::region bytes) {
@@ -69,11 +55,11 @@ TEST(threads, never_share_a_slot_while_the_pool_grows) {
             for (std::uint64_t number = 0; number < rounds; ++number) {
                 const std::uint64_t mine = number * 4 + me;
                 if (const auto taken = member.try_alloc(size_of(mine))) {
-                    write(member.data(*taken), {size_of(mine), mine});
+                    write(member.data(*taken), mine);
                     held.emplace_back(*taken, mine);
                 }
                 if (held.size() < 3) continue;
-                ASSERT_TRUE(whole(member.data(held.front().first), held.front().second));
+                ASSERT_TRUE(holds(member.data(held.front().first), held.front().second));
                 ASSERT_TRUE(member.free_allocated(held.front().first));
                 ASSERT_FALSE(member.free_allocated(held.front().first)) << "twice";
                 held.erase(held.begin());
@@ -139,7 +125,7 @@ void send_and_receive(medium kind) {
     constexpr std::uint32_t capacity = 4;
     const shared_bytes slots{kind, pool::required_size(shape) + 16384}, queue{kind, ring::required_size(capacity)};
     ASSERT_TRUE(pool::create(slots.region(), shape) && ring::create(queue.region(), capacity));
-    const pid_t child = in_a_child([&] {
+    child_process child([&] {
         const auto my_slots = slots.attach(), my_queue = queue.attach();
         const auto me = shm::this_process().value();
         auto member = pool::attach(my_slots.region()).value().join(me).value();
@@ -153,7 +139,7 @@ void send_and_receive(medium kind) {
             }
             waiting.progress();
             if (!member.adopt(*slot)) return 2;
-            if (!whole(member.data(*slot), number++)) return 3;
+            if (!holds(member.data(*slot), number++)) return 3;
             if (!member.free_allocated(*slot)) return 4;
         }
         return 0;
@@ -170,12 +156,12 @@ void send_and_receive(medium kind) {
         shm::pool_alloc_result taken = shm::alloc_status::would_block;
         while (!(taken = member.try_alloc(size_of(number)))) ASSERT_TRUE(waiting.wait());
         waiting.progress();
-        write(member.data(*taken), {size_of(number), number});
+        write(member.data(*taken), number);
         ASSERT_TRUE(member.mark_in_flight(*taken));
         while (producer.try_push(*taken) != shm::push_result::pushed) ASSERT_TRUE(waiting.wait());
         waiting.progress();
     }
-    expect_success(child, "the receiver");
+    EXPECT_EQ(child.wait(), exited(0)) << "the receiver";
     EXPECT_EQ(pool::attach(slots.region()).value().slab_count(), std::size(classes) + 4);
     expect_all_free(slots.region());
 }
@@ -191,7 +177,7 @@ TEST(processes, are_killed_and_leave_no_slot_behind) {
     std::uint64_t deaths = 0;
     while (std::chrono::steady_clock::now() < until || deaths < 10) {
         const shared_word lives;
-        const pid_t child = in_a_child([&] {
+        child_process child([&] {
             const auto my_bytes = bytes.attach();
             auto mine = pool::attach(my_bytes.region()).value();
             auto member = mine.join(shm::this_process().value()).value();
@@ -206,10 +192,10 @@ TEST(processes, are_killed_and_leave_no_slot_behind) {
         patience waiting;
         while ((*lives).load() == 0) ASSERT_TRUE(waiting.wait());
         for (std::uint64_t i = mixed(deaths) % 20'000; i != 0; --i) shm::std_atomics::pause();
-        ASSERT_EQ(kill(child, SIGKILL), 0);
-        const auto ended = shm::reap(child).value();
-        ASSERT_TRUE(WIFSIGNALED(ended.status)) << ended.status;
-        const auto done = heir.reclaim(ended.proof, [](shm::pool_handle) { return true; });
+        child.kill();
+        const auto dead = child.reap();
+        ASSERT_EQ(dead.end, killed_by(SIGKILL));
+        const auto done = heir.reclaim(dead.proof, [](shm::pool_handle) { return true; });
         ASSERT_TRUE(done && done->complete);
         ++deaths;
         expect_all_free(bytes.region());

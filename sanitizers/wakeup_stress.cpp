@@ -4,7 +4,6 @@
 // stopped. A wake-up that is lost is a wait that comes to the end of its minute.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <atomic>
@@ -20,7 +19,8 @@
 #include <shm/memfd_region.hpp>
 #include <shm/wakeup.hpp>
 
-#include "stress_support.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/stress_support.hpp"
 
 namespace {
 
@@ -130,8 +130,8 @@ protected:
     shared_place& place_ = *new (memory_.region().data()) shared_place;
 
     /// A child that produces up to that item, with that end of a bell.
-    [[nodiscard]] pid_t producer(shm::doorbell_handle handle, std::uint64_t last) const {
-        return in_a_child([&] {
+    [[nodiscard]] child_process producer(shm::doorbell_handle handle, std::uint64_t last) const {
+        return child_process([&] {
             const auto mine =
                 shm::memfd_region::attach(shm::unique_fd{fcntl(memory_.fd(), F_DUPFD_CLOEXEC, 0)}).value();
             auto wake = producing(in(mine), doorbell::from_handle(std::move(handle)).value(), GetParam());
@@ -145,10 +145,10 @@ INSTANTIATE_TEST_SUITE_P(, processes, testing::Values(0us, 20us),
 TEST_P(processes, pass_items_and_neither_sleeps_on) {
     const auto count = static_cast<std::uint64_t>(seconds_for_all() / 1ms);
     auto [bell, handle] = doorbell::create_pair().value();
-    const pid_t child = producer(std::move(handle), count);
+    child_process child = producer(std::move(handle), count);
     auto wake = consuming(place_, std::move(bell), GetParam());
     EXPECT_EQ(take(wake, place_, count), wakeup_result::ready);
-    expect_success(child, "the producer");
+    EXPECT_EQ(child.wait(), exited(0)) << "the producer";
     EXPECT_EQ(wait_for(wake, [] { return false; }), wakeup_result::peer_dead);
 }
 
@@ -159,37 +159,32 @@ TEST_P(processes, hear_of_a_killed_one_at_once_and_go_on_with_the_next) {
     std::minstd_rand random{7};
     for (std::int64_t round = 0; round < rounds; ++round) {
         auto [bell, handle] = doorbell::create_pair().value();
-        const pid_t child = producer(std::move(handle), no_end);
+        child_process child = producer(std::move(handle), no_end);
         auto wake = consuming(place_, std::move(bell), GetParam());
         const std::uint64_t enough = place_.consumed.load(acquire) + 1 + random() % 50;
         ASSERT_EQ(take(wake, place_, enough), wakeup_result::ready);
-        ASSERT_EQ(kill(child, SIGKILL), 0);
+        child.kill();
         ASSERT_EQ(take(wake, place_, no_end), wakeup_result::peer_dead);
         ASSERT_EQ(place_.consumed.load(acquire), place_.published.load(acquire));
-        const auto ended = shm::reap(child).value();
-        ASSERT_TRUE(WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGKILL) << ended.status;
+        ASSERT_EQ(child.wait(), killed_by(SIGKILL));
     }
     RecordProperty("items", std::to_string(place_.published.load(acquire)));
 }
 
 TEST_P(processes, take_a_stopped_one_for_a_living_one_and_go_on_with_it) {
     auto [bell, handle] = doorbell::create_pair().value();
-    const pid_t child = producer(std::move(handle), no_end);
+    child_process child = producer(std::move(handle), no_end);
     auto wake = consuming(place_, std::move(bell), GetParam());
     for (int round = 0; round < 20; ++round) {
         ASSERT_EQ(take(wake, place_, place_.consumed.load(acquire) + 50), wakeup_result::ready);
-        ASSERT_EQ(kill(child, SIGSTOP), 0);
-        int status = 0;
-        ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
-        ASSERT_TRUE(WIFSTOPPED(status));
+        child.stop();
         // What it had published before is still there; then nothing comes, and nobody has died.
         ASSERT_EQ(take(wake, place_, place_.published.load(acquire)), wakeup_result::ready);
         ASSERT_EQ(wake.wait([] { return false; }, deadline::clock::now() + 1ms).value(), wakeup_result::timed_out);
-        ASSERT_EQ(kill(child, SIGCONT), 0);
+        child.resume();
     }
-    ASSERT_EQ(kill(child, SIGKILL), 0);
+    child.kill();
     ASSERT_EQ(take(wake, place_, no_end), wakeup_result::peer_dead);
-    (void)shm::reap(child).value();
 }
 
 }  // namespace

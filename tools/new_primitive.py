@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Lays a primitive: new_primitive.py NAME
 
-Its header and three proofs, from the templates in tools/new_primitive/, with what is still owed marked OWED; and its
+Its header, its proofs and a table of mistakes, from the templates in tools/new_primitive/, with what is still owed marked OWED; and its
 registration. All of it or, when anything is refused, nothing. docs/adding-a-primitive.md is the path from there.
 """
 
@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LAID = {  # where, from which template, and what it is
     "core/shm/{}.hpp": (".hpp", "the primitive, beginning with its class comment"),
-    "models/{}_model.cpp": ("_model.cpp", "every interleaving"),
+    "models/{}/model.cpp": ("_model.cpp", "every interleaving, and a death at every step"),
+    "models/{}/mistakes.toml": ("_mistakes.toml", "mistakes that are known, and what finds each"),
     "proptests/{}_props.cpp": ("_props.cpp", "every sequence of calls"),
     "sanitizers/{}_stress.cpp": ("_stress.cpp", "real threads and processes"),
 }
@@ -52,7 +53,7 @@ def registered(name):
     cmake = with_line("CMakeLists.txt", cmake, header, f"^{before}\n")
     cmake = with_line("CMakeLists.txt", cmake, f"  shm_primitive({name})", r"^  # The primitives\..*\n(?:  +\S.*\n)+")
     row = (
-        f"| [`{name}`](core/shm/{name}.hpp) | OWED: what it is, in a few words | [model](models/{name}_model.cpp) "
+        f"| [`{name}`](core/shm/{name}.hpp) | OWED: what it is, in a few words | [model](models/{name}/model.cpp) "
         f"| [properties](proptests/{name}_props.cpp) | [stress](sanitizers/{name}_stress.cpp) |"
     )
     readme = with_line("README.md", (ROOT / "README.md").read_text(), row, r"^\| \[`\w+`\]\(core/shm/.*\n")
@@ -99,8 +100,9 @@ def main():
             refuse("a name that C++ and namespace shm leave free", f'"{name}" ({taken})')
         formatter = shutil.which("clang-format-19")
         if formatter:
-            subprocess.run([formatter, "-i", *(stage / path for path in laid)], check=True)
+            subprocess.run([formatter, "-i", *(stage / path for path in laid if path.endswith("pp"))], check=True)
         for path in {**laid, **changed}:
+            (ROOT / path).parent.mkdir(exist_ok=True)
             os.replace(stage / path, ROOT / path)
 
     for path, (_, what) in LAID.items():

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
-// What the layer `explore_atomics` asks of the engine behind it (models/explore/).
+// What the layer `explore_atomics` asks of the engine behind it (checker/explore/).
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -90,10 +90,10 @@ struct cell_history {
 void touch_cell(cell_history& history, touch how, const void* object, const std::source_location& at,
                 std::string (*shown)(const void* value), const void* value);
 
-/// A loop that tries again: where this round of it begins; and that it was in vain, which returns only where such rounds are
+/// A loop that tries again: where this round of it begins; and that it was ineffective, which returns only where such rounds are
 /// not pruned.
 [[nodiscard]] model::round begin_round();
-void in_vain(model::round& failed, const std::source_location& at);
+void ineffective(model::round& failed, const std::source_location& at);
 
 /// Whether a weak compare-exchange may fail for no reason.
 [[nodiscard]] bool spurious_failures();

@@ -156,7 +156,7 @@ struct explore_atomics {
     /// The round ends this execution: in another one it succeeds, with the same effect.
     class retry_loop {
     public:
-        void retry(at where = at::current()) { explore::in_vain(round_, where); }
+        void retry(at where = at::current()) { explore::ineffective(round_, where); }
 
         template <class T>
         void prepare(atomic<T>& word, std::type_identity_t<T> value, at where = at::current()) {

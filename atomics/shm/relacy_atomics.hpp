@@ -27,7 +27,7 @@ inline std::array<pending_operation, max_threads> pending;
 inline unsigned steps_begun;  // in this execution, by all threads
 
 /// Where each simulated thread goes when it dies; null while it is immortal.
-inline std::array<std::jmp_buf*, max_threads> deathbed;
+inline std::array<std::jmp_buf*, max_threads> crash_point;
 
 inline unsigned this_thread() { return static_cast<unsigned>(rl::ctx().threadx_->index_); }
 
@@ -38,7 +38,7 @@ inline rl::debug_info info(const std::source_location& at) {
 /// Called before each operation: a mortal thread may die here, and the scheduler learns what comes.
 inline void about_to(touch kind, const void* object, const unsigned* version = nullptr) {
     const unsigned me = this_thread();
-    if (deathbed[me] != nullptr && rl::rand(2) != 0) std::longjmp(*std::exchange(deathbed[me], nullptr), 1);
+    if (crash_point[me] != nullptr && rl::rand(2) != 0) std::longjmp(*std::exchange(crash_point[me], nullptr), 1);
     pending[me] = {object, kind, version, version != nullptr ? *version : 0};
     ++steps_begun;
 }

@@ -3,31 +3,30 @@
 // Runs the bench with contestants that are broken. It has to name each, with what it expected and found, and to fail.
 #include <gtest/gtest.h>
 #include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
 #include <shm/version.hpp>
 
-#include "run.hpp"
+#include "bench/run.hpp"
+#include "testkit/running.hpp"
+#include "testkit/temporary_directory.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
+using support::contents;
 
-struct ended {
-    int status;
+struct outcome {
+    process_end end;
     std::string printed;  // on both
 };
 
@@ -41,45 +40,40 @@ std::string on_what_there_is() {
     return " --cpus " + cpu + "," + cpu;
 }
 
-/// Runs it until nobody holds its output any more: a child left behind would keep it open, and the test would hang.
-ended run_bench(const std::string& arguments) {
-    FILE* const output = popen((BROKEN_BENCH " --repetitions 2 " + arguments + " 2>&1").c_str(), "r");
-    if (output == nullptr) return {-1, "popen failed"};
-    std::string printed;
-    std::array<char, 4096> part{};
-    for (std::size_t size = 0; (size = fread(part.data(), 1, part.size(), output)) > 0;)
-        printed.append(part.data(), size);
-    const int status = pclose(output);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), printed};
+/// As a shell reads its arguments.
+struct running_bench : support::running {
+    explicit running_bench(const std::string& arguments)
+        : support::running{"/bin/sh", {"-c", "exec " BROKEN_BENCH " " + arguments}} {}
+};
+
+/// Runs it until nobody holds its output any more: a child left behind would keep it open, and the test would fail.
+outcome run_bench(const std::string& arguments) {
+    running_bench bench{"--repetitions 2 " + arguments};
+    const std::string printed = bench.everything();
+    return {bench.finish(), printed};
 }
 
-ended bench(const std::string& arguments) { return run_bench("--milliseconds 1 " + arguments + on_what_there_is()); }
-
-std::string read(const fs::path& file) {
-    std::ifstream from{file};
-    return {std::istreambuf_iterator<char>{from}, {}};
-}
+outcome bench(const std::string& arguments) { return run_bench("--milliseconds 1 " + arguments + on_what_there_is()); }
 
 /// The row is measured; its broken contestant is out with this sentence, and the right one is not.
 void disqualifies(const std::string& row, const std::string& sentence, const std::string& more = "") {
-    const ended run = bench("--only '" + row + "' " + more);
-    EXPECT_EQ(run.status, 1) << run.printed;
+    const outcome run = bench("--only '" + row + "' " + more);
+    EXPECT_EQ(run.end, exited(1)) << run.printed;
     EXPECT_NE(run.printed.find("DISQUALIFIED: " + sentence), std::string::npos) << run.printed;
     EXPECT_NE(run.printed.find("\n  right "), std::string::npos) << run.printed;
     EXPECT_NE(run.printed.find("bench: a contestant was disqualified"), std::string::npos) << run.printed;
 }
 
 void misused(const std::string& arguments, const std::string& sentence) {
-    const ended run = run_bench(arguments);
-    EXPECT_EQ(run.status, 2) << run.printed;
+    const outcome run = run_bench(arguments);
+    EXPECT_EQ(run.end, exited(2)) << run.printed;
     EXPECT_EQ(run.printed, "bench: " + sentence + "\n");
 }
 
 class files_of_the_bench : public testing::Test {
 protected:
-    files_of_the_bench() { fs::create_directory(folder_); }
-    ~files_of_the_bench() override { fs::remove_all(folder_); }
-    fs::path folder_ = fs::temp_directory_path() / ("bench_test." + std::to_string(getpid()));
+    const temporary_directory directory_;
+    const fs::path folder_ = directory_.path();
 };
 
 TEST(a_contestant, that_drops_an_element_is_out) {
@@ -127,28 +121,23 @@ TEST(a_stopwatch, tells_of_stalls_that_a_median_hides) {
 
 // Killed in a run that would last ten minutes: the second child, the first has measured how fast a line travels.
 TEST(a_killed_bench, leaves_no_child) {
-    const std::string started = "echo $$; exec " BROKEN_BENCH " --only 'right, threads' --milliseconds 600000";
-    FILE* const output = popen((started + on_what_there_is()).c_str(), "r");
-    ASSERT_NE(output, nullptr);
-    std::array<char, 4096> line{};
-    ASSERT_NE(fgets(line.data(), line.size(), output), nullptr);
-    const pid_t pid = std::stoi(line.data());
-    const auto children = "/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children";
+    running_bench bench{"--only 'right, threads' --milliseconds 600000" + on_what_there_is()};
+    const std::string pid = std::to_string(bench.process.pid());
+    const std::string children = "/proc/" + pid + "/task/" + pid + "/children";
     std::set<std::string> seen;
     while (seen.size() < 2)
-        if (const std::string now = read(children); !now.empty()) seen.insert(now);
-    EXPECT_EQ(kill(pid, SIGKILL), 0);
-    while (fgets(line.data(), line.size(), output) != nullptr) {
-    }
-    EXPECT_EQ(WTERMSIG(pclose(output)), SIGKILL);
+        if (const std::string now = contents(children); !now.empty()) seen.insert(now);
+    bench.process.kill();
+    (void)bench.everything();
+    EXPECT_EQ(bench.finish(), killed_by(SIGKILL));
 }
 
 TEST_F(files_of_the_bench, hold_what_was_measured) {
     const fs::path json = folder_ / "bench.json";
     const fs::path picture = folder_ / "bench.svg";
-    const ended run = bench("--only right --json " + json.string() + " --svg " + picture.string());
-    EXPECT_EQ(run.status, 0) << run.printed;
-    const auto all = nlohmann::json::parse(read(json));
+    const outcome run = bench("--only right --json " + json.string() + " --svg " + picture.string());
+    EXPECT_EQ(run.end, exited(0)) << run.printed;
+    const auto all = nlohmann::json::parse(contents(json));
     ASSERT_EQ(all["rows"].size(), 2);
     for (const auto& row : all["rows"]) {
         EXPECT_EQ(row["transfer_ns"].size(), 2);
@@ -170,8 +159,8 @@ TEST_F(files_of_the_bench, hold_what_was_measured) {
         EXPECT_EQ(contestants[2]["absent"], "too late");
     }
     EXPECT_TRUE(all["versions"]["shm-primitives"].get<std::string>().starts_with(shm::version));
-    EXPECT_NE(read(picture).find("right, processes"), std::string::npos);
-    EXPECT_TRUE(read(picture).ends_with("</svg>\n"));
+    EXPECT_NE(contents(picture).find("right, processes"), std::string::npos);
+    EXPECT_TRUE(contents(picture).ends_with("</svg>\n"));
 }
 
 TEST_F(files_of_the_bench, a_page_keeps_what_stands_around_its_table) {
@@ -179,9 +168,9 @@ TEST_F(files_of_the_bench, a_page_keeps_what_stands_around_its_table) {
     const std::string before = "before\n<!-- make bench writes from here -->\n";
     const std::string after = "<!-- to here -->\nafter\n";
     std::ofstream{page} << before << "an older table\n" << after;
-    const ended run = bench("--only 'right, threads' --page " + page.string());
-    EXPECT_EQ(run.status, 0) << run.printed;
-    const std::string now = read(page);
+    const outcome run = bench("--only 'right, threads' --page " + page.string());
+    EXPECT_EQ(run.end, exited(0)) << run.printed;
+    const std::string now = contents(page);
     EXPECT_TRUE(now.starts_with(before + "```\nmachine ")) << now;
     EXPECT_TRUE(now.ends_with("```\n" + after)) << now;
     EXPECT_EQ(now.find("an older table"), std::string::npos) << now;
@@ -192,8 +181,8 @@ TEST_F(files_of_the_bench, a_page_is_left_alone_when_a_contestant_is_out) {
     const fs::path page = folder_ / "page.md";
     const std::string text = "<!-- make bench writes from here -->\nan older table\n<!-- to here -->\n";
     std::ofstream{page} << text;
-    EXPECT_EQ(bench("--only drops --page " + page.string()).status, 1);
-    EXPECT_EQ(read(page), text);
+    EXPECT_EQ(bench("--only drops --page " + page.string()).end, exited(1));
+    EXPECT_EQ(contents(page), text);
 }
 
 TEST(wrong_arguments, are_refused_with_a_sentence) {
@@ -221,8 +210,8 @@ private:
 TEST_F(one_cpu, is_too_few_to_measure) { misused("", "expected two CPUs that this process may use, found 1"); }
 
 TEST_F(one_cpu, is_enough_to_see_the_bench_work) {
-    const ended run = bench("--only right");
-    EXPECT_EQ(run.status, 0) << run.printed;
+    const outcome run = bench("--only right");
+    EXPECT_EQ(run.end, exited(0)) << run.printed;
     EXPECT_NE(run.printed.find("one CPU; no figure means anything"), std::string::npos) << run.printed;
     disqualifies("wrong answer, threads", "element 100: expected 101, found 102");
 }

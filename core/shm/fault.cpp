@@ -151,6 +151,9 @@ wording wording_of(const fault& refused) {
         case fault_kind::system_call: return {"system call", "success", "#", number, system_error};
         case fault_kind::not_ready:
         case fault_kind::already_created: return {"init state", "#", "#", init_state};
+        case fault_kind::foreign_header:
+            return {"header, damaged or made by something else", "# in its first word while its init state is none",
+                    "#"};
         case fault_kind::magic: return {"magic", "#", "#", hex};
         case fault_kind::layout_version: return {"layout version", "#", "#"};
         case fault_kind::layout_hash: return {"layout hash", "#", "#", hex};

@@ -32,6 +32,7 @@ enum class fault_kind : std::uint8_t {
     // what lies in a region
     not_ready,          ///< its creator has not finished (or died)
     already_created,    ///< somebody has created it there before
+    foreign_header,     ///< something else lies there: a word of it is written, and its init state is none
     magic,              ///< these bytes are something else, or of another byte order
     layout_version,     ///< made by an incompatible version
     layout_hash,        ///< same version, other layout

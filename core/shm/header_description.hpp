@@ -9,6 +9,7 @@
 #include <optional>
 
 #include <shm/atomics_layer.hpp>
+#include <shm/object/handshake.hpp>
 #include <shm/result.hpp>
 
 namespace shm {
@@ -21,8 +22,8 @@ inline namespace v1 {
 /// Progress   wait-free; `attach` may wait to its deadline
 /// Callers    anyone, at any time; of two creators one is refused
 /// Shape      none of its own: the fields are the header's
-/// Edges      [ready]  state, from create to attach:  the header describes what lies there
-/// Refuses    create: `capacity`, `element_size`, `already_created`. attach: `not_ready`, `magic`, `layout_version`,
+/// Edges      those of handshake
+/// Refuses    create: `capacity`, `element_size`, and what handshake refuses. attach: what handshake refuses, then
 ///            `element_size`, `element_alignment`, `layout_hash`, `capacity`, `too_small`
 /// Crash      a creator that dies leaves what attach refuses: `not_ready`
 /// Trust      hostile: each field is read once and checked
@@ -57,20 +58,17 @@ struct header_description {
                                                Position first_position) const noexcept {
         using enum std::memory_order;
         if (const auto refused = wrong(slots)) return *refused;
-        std::uint32_t state = Header::state_none;
-        if (!shared.state.compare_exchange_strong(state, Header::state_initialising, relaxed,  // nothing to see yet
-                                                  relaxed))                                    // refused all the same
-            return fault{fault_kind::already_created, Header::state_none, state};
+        using object = handshake<Atomics, Header>;
         const auto capacity = static_cast<std::uint32_t>(slots);
-        shared.capacity.write(capacity);
-        shared.magic.write(Header::magic_value);
+        if (const auto refused = object::begin_creation(shared, capacity)) return *refused;
+        shared.magic.store(Header::magic_value, relaxed);  // [ready] follows
         shared.layout_version.write(Header::current_version);
         shared.element_size.write(static_cast<std::uint32_t>(element_size));
         shared.element_alignment.write(static_cast<std::uint32_t>(element_alignment));
         shared.layout_hash.write(layout_hash);
-        shared.published.store(first_position, relaxed);   // [ready] follows
-        shared.consumed.store(first_position, relaxed);    // [ready] follows
-        shared.state.store(Header::state_ready, release);  // [ready]
+        shared.published.store(first_position, relaxed);  // [ready] follows
+        shared.consumed.store(first_position, relaxed);   // [ready] follows
+        object::finish_creation(shared);
         return capacity;
     }
 
@@ -79,25 +77,15 @@ struct header_description {
     template <atomics_layer Atomics, class Header>
     [[nodiscard]] result<std::uint32_t> attach(Header& shared, std::size_t slots, deadline until) const noexcept {
         using enum std::memory_order;
-        const auto settled = [](std::uint32_t state) {
-            return state != Header::state_none && state != Header::state_initialising;
-        };
-        const auto state = Atomics::await_until(shared.state, acquire, settled, until);  // [ready]
-        if (!state)
-            return fault{fault_kind::not_ready, Header::state_ready,
-                         shared.state.load(relaxed)};  // to say how far it got
-        const auto differs = [](fault_kind what, std::uint64_t expected, std::uint64_t found) {
-            return expected == found ? std::nullopt : std::optional{fault{what, expected, found}};
-        };
-        if (const auto f = differs(fault_kind::magic, Header::magic_value, shared.magic.read())) return *f;
-        if (const auto f = differs(fault_kind::not_ready, Header::state_ready, *state)) return *f;
-        if (const auto f = differs(fault_kind::layout_version, Header::current_version, shared.layout_version.read()))
+        using object = handshake<Atomics, Header>;
+        if (const auto refused = object::expect_ready(shared, until)) return *refused;
+        if (const auto f = object::differs(fault_kind::element_size, element_size, shared.element_size.read()))
             return *f;
-        if (const auto f = differs(fault_kind::element_size, element_size, shared.element_size.read())) return *f;
-        if (const auto f = differs(fault_kind::element_alignment, element_alignment, shared.element_alignment.read()))
+        if (const auto f =
+                object::differs(fault_kind::element_alignment, element_alignment, shared.element_alignment.read()))
             return *f;
-        if (const auto f = differs(fault_kind::layout_hash, layout_hash, shared.layout_hash.read())) return *f;
-        const std::uint32_t capacity = shared.capacity.read();
+        if (const auto f = object::differs(fault_kind::layout_hash, layout_hash, shared.layout_hash.read())) return *f;
+        const std::uint32_t capacity = shared.capacity.load(relaxed);  // [ready] has ordered it
         if (!std::has_single_bit(capacity) || capacity > max_capacity)
             return fault{fault_kind::capacity, max_capacity, capacity};
         if (capacity > slots) return fault{fault_kind::too_small, capacity, slots, "slots"};

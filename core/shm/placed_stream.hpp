@@ -2,11 +2,11 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include <shm/object/arrays.hpp>
 #include <shm/region.hpp>
 #include <shm/role.hpp>
 
@@ -67,8 +67,7 @@ public:
 
     /// The bytes that `capacity` slots need; the largest number there is when no region could hold it.
     [[nodiscard]] static constexpr std::size_t required_size(std::size_t capacity) noexcept {
-        constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
-        return capacity > (most - slots_offset) / sizeof(slot) ? most : slots_offset + capacity * sizeof(slot);
+        return end_of_array(slots_offset, capacity, sizeof(slot));
     }
 
     /// Makes an empty one of `capacity` slots at the start of `bytes`, which must be zero there.
@@ -140,7 +139,7 @@ public:
     [[nodiscard]] auto status() const noexcept { return raw_.status(); }
 
 private:
-    static constexpr std::size_t slots_offset = (sizeof(header) + alignof(slot) - 1) / alignof(slot) * alignof(slot);
+    static constexpr std::size_t slots_offset = aligned_up(sizeof(header), alignof(slot));
 
     friend Placed;
     placed_stream(region bytes, Raw made) noexcept : raw_{made}, bytes_{bytes} {}

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include <shm/header_description.hpp>
+#include <shm/object/arrays.hpp>
+#include <shm/object/handshake.hpp>
 #include <shm/proof_of_death.hpp>
 #include <shm/role.hpp>
 #include <shm/segment_header.hpp>
@@ -36,10 +38,10 @@ inline namespace v1 {
 /// Shape      segment_header (64 bytes) at the region's start, a segment_block (128 bytes) for each block, a segment_peer (64
 ///            bytes) for each peer, then the blocks, in the order of the table, aligned to 64 or more. The table is all that
 ///            there is to find them by, and is written once
-/// Edges      [ready]  state, from create to attach:  the table describes what lies there, and it is made
-///            and [hand-over] of role, for the places of peers
-/// Refuses    attach: `too_small` (so also a file that has been cut off), `misaligned`, `not_ready`, `magic`,
-///            `layout_version`, `layout_hash`, `count`, `block_name`, `block_twice`, `overlap`, `out_of_range`. find:
+/// Edges      that of handshake, [ready]: the table describes what lies there, and it is made; and [hand-over] of role,
+///            for the places of peers
+/// Refuses    attach: `too_small` (so also a file that has been cut off), `misaligned`, what handshake refuses, then
+///            `layout_hash`, `count`, `block_name`, `block_twice`, `overlap`, `out_of_range`. find:
 ///            `no_block`, `block_kind`, and what attaching to that kind refuses. join: `access_denied`, `pid_namespace`,
 ///            `peer_id`, `count`
 /// Fork       the place stays with the process that joined: a child's copy gives nothing up. find and join are refused to a
@@ -73,29 +75,17 @@ public:
 
     /// Where the first block may begin.
     [[nodiscard]] static constexpr std::size_t tables_size(std::size_t block_count, std::size_t peer_count) noexcept {
-        return places_offset(block_count) + peer_count * sizeof(place);
+        return end_of_array(places_offset(block_count), peer_count, sizeof(place));
     }
 
     /// Attaches to the segment at the start of `bytes`. Waits for its creator until `until`; the default does not wait. A
     /// read-only region is enough for an observer.
     [[nodiscard]] static result<basic_segment> attach(region bytes, deadline until = {}) noexcept {
-        if (bytes.size_bytes() < sizeof(header))
-            return fault{fault_kind::too_small, sizeof(header), bytes.size_bytes()};
+        if (const auto refused = too_small(bytes, sizeof(header))) return *refused;
         const auto found = bytes.get<header>();
         if (!found) return found.error();
         const header& shared = **found;
-        const auto settled = [](std::uint32_t state) {
-            return state != header::state_none && state != header::state_initialising;
-        };
-        const auto state = Atomics::await_until(shared.state, acquire, settled, until);  // [ready]
-        if (!state)
-            return fault{fault_kind::not_ready, header::state_ready,
-                         shared.state.load(relaxed)};  // to say how far it got
-        if (const auto magic = shared.magic.read(); magic != header::magic_value)
-            return fault{fault_kind::magic, header::magic_value, magic};
-        if (*state != header::state_ready) return fault{fault_kind::not_ready, header::state_ready, *state};
-        if (const auto version = shared.layout_version.read(); version != header::current_version)
-            return fault{fault_kind::layout_version, header::current_version, version};
+        if (const auto refused = handshake<Atomics, header>::expect_ready(shared, until)) return *refused;
         if (const auto hash = shared.layout_hash.read(); hash != layout_hash())
             return fault{fault_kind::layout_hash, layout_hash(), hash};
 
@@ -185,11 +175,8 @@ private:
         const auto found = bytes.get<header>();
         if (!found) return found.error();
         header& shared = **found;
-        std::uint32_t state = header::state_none;
-        if (!shared.state.compare_exchange_strong(state, header::state_initialising, relaxed,  // nothing to see yet
-                                                  relaxed))                                    // refused all the same
-            return fault{fault_kind::already_created, header::state_none, state};
-        shared.magic.write(header::magic_value);
+        using object = handshake<Atomics, header>;
+        if (const auto refused = object::begin_creation(shared, header::magic_value)) return *refused;
         shared.layout_version.write(header::current_version);
         shared.layout_hash.write(layout_hash());
         shared.size_bytes.write(bytes.size_bytes());
@@ -201,19 +188,19 @@ private:
             whole.lines()[i].write(blocks[i]);
             if (const result<void> made = make(i, whole.bytes_of(blocks[i])); !made) return made.error();
         }
-        shared.state.store(header::state_ready, release);  // [ready]
+        object::finish_creation(shared);
         whole.blocks_ = std::move(blocks);
         return whole;
     }
 
     [[nodiscard]] static constexpr std::size_t places_offset(std::size_t block_count) noexcept {
-        return (sizeof(header) + block_count * sizeof(line) + alignof(place) - 1) / alignof(place) * alignof(place);
+        return aligned_up(end_of_array(sizeof(header), block_count, sizeof(line)), alignof(place));
     }
     [[nodiscard]] std::span<line> lines() const noexcept {
-        return {reinterpret_cast<line*>(bytes_.data() + sizeof(header)), block_count_};
+        return array_at<line>(bytes_, sizeof(header), block_count_);
     }
     [[nodiscard]] std::span<place> places() const noexcept {
-        return {reinterpret_cast<place*>(bytes_.data() + places_offset(block_count_)), peer_count_};
+        return array_at<place>(bytes_, places_offset(block_count_), peer_count_);
     }
 
     /// What is wrong with the tables.

@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <shm/object/arrays.hpp>
 #include <shm/segment.hpp>
 
 namespace shm {
@@ -90,7 +90,7 @@ public:
     /// The bytes that a region needs for what has been added; the largest number there is when no region could hold it.
     [[nodiscard]] std::size_t required_size() const noexcept {
         const auto laid = laid_out();
-        return laid ? laid->size_bytes : std::numeric_limits<std::size_t>::max();
+        return laid ? laid->size_bytes : beyond_any_region;
     }
 
     /// Makes the segment at the start of `bytes`, which must be zero there. Refuses what `add` did (`block_name`,
@@ -100,10 +100,8 @@ public:
         if (refused_) return *refused_;
         const auto laid = laid_out();
         if (!laid) return laid.error();
-        if (bytes.size_bytes() < laid->size_bytes)
-            return fault{fault_kind::too_small, laid->size_bytes, bytes.size_bytes()};
-        const auto past = reinterpret_cast<std::uintptr_t>(bytes.data()) % laid->alignment;
-        if (past != 0) return fault{fault_kind::misaligned, laid->alignment, past};
+        if (const auto refused = too_small(bytes, laid->size_bytes)) return *refused;
+        if (const auto refused = misaligned(bytes, laid->alignment)) return *refused;
         if (!bytes.writable()) return fault{fault_kind::access_denied, 1, 0, "creator"};
         const auto of_peers = pid_namespace_ ? result<std::uint64_t>{*pid_namespace_} : this_pid_namespace();
         if (!of_peers) return of_peers.error();
@@ -137,7 +135,7 @@ private:
         for (const planned& of : blocks_) {
             segment_block block = of.what;
             const std::size_t alignment = std::max<std::size_t>(cache_line_bytes, block.element_alignment);
-            const std::size_t offset = (laid.size_bytes + alignment - 1) / alignment * alignment;
+            const std::size_t offset = aligned_up(laid.size_bytes, alignment);
             if (offset > most || block.size_bytes > most - offset)
                 return fault{fault_kind::out_of_range, offset > most ? 0 : most - offset, block.size_bytes,
                              "size of a block"};

@@ -66,9 +66,9 @@ struct slot_error {
         generation_mismatch,  ///< stale: `expected` is the handle's generation, `actual` the slot's
         invalid_state,        ///< `expected` and `actual` are of type slot_state
         contended,            ///< others were faster each of `expected` times; to be tried again with the same handle
-        corrupt,              ///< a peer has written nonsense: of `expected` slots the list names `actual`, in vain
-        wrong_process,        ///< of a forked child: process `expected` has joined, process `actual` is a mere copy
-        no_such_slab          ///< of a pool: `expected` is how many slabs this member has joined, `actual` the number
+        corrupt,        ///< a peer has written nonsense: of `expected` slots the list names `actual`, which is none
+        wrong_process,  ///< of a forked child: process `expected` has joined, process `actual` is a mere copy
+        no_such_slab    ///< of a pool: `expected` is how many slabs this member has joined, `actual` the number
     };
     kind what;               ///< the reason
     std::uint64_t expected;  ///< as `what` has it

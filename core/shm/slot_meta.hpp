@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
+#include <shm/object/fields.hpp>
 #include <shm/result.hpp>
 #include <shm/slot_handle.hpp>
 #include <shm/std_atomics.hpp>
@@ -70,9 +73,19 @@ template <slab_widths Widths = slab_widths{}, atomics_layer Atomics = std_atomic
 struct slot_meta {
     using enum std::memory_order;
 
-    typename Atomics::template atomic<std::uint64_t> word;        ///<  0  a slot_word
-    typename Atomics::template atomic<std::uint32_t> next;        ///<  8  the slot below in the free list
-    typename Atomics::template atomic<std::uint32_t> next_chain;  ///< 12  kept for magazines; zero
+    typename Atomics::template atomic<std::uint64_t> word;        ///< a slot_word
+    typename Atomics::template atomic<std::uint32_t> next;        ///< the slot below in the free list
+    typename Atomics::template atomic<std::uint32_t> next_chain;  ///< kept for magazines; zero
+
+    /// Where they lie: a promise.
+    static constexpr std::array<field, 3> fields() noexcept {
+        using h = slot_meta;
+        return {{
+            {"word", 0, offsetof(h, word), sizeof(h::word)},
+            {"next", 8, offsetof(h, next), sizeof(h::next)},
+            {"next_chain", 12, offsetof(h, next_chain), sizeof(h::next_chain)},
+        }};
+    }
 
     /// The generation that a slot begins with, so that a handle of zeros is never right.
     static constexpr std::uint64_t first_generation = 1;
@@ -134,7 +147,7 @@ struct slot_meta {
 template <slab_widths Widths = slab_widths{}, atomics_layer Atomics = std_atomics>
 using var_slot_meta = slot_meta<Widths, Atomics>;
 
-static_assert(sizeof(slot_meta<>) == 16 && alignof(slot_meta<>) == 8);
+static_assert(sizeof(slot_meta<>) == 16 && alignof(slot_meta<>) == 8 && lie_where_promised(slot_meta<>::fields(), 16));
 
 }  // namespace v1
 }  // namespace shm

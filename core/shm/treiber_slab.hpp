@@ -2,12 +2,13 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include <shm/object/arrays.hpp>
 #include <shm/region.hpp>
+#include <shm/slab/slab_geometry.hpp>
 #include <shm/treiber_slab_raw.hpp>
 
 namespace shm {
@@ -31,8 +32,9 @@ inline namespace v1 {
 /// Shape      at the region's start, which must be aligned to 64 and to the slots' alignment: treiber_slab_header, the
 ///            members, the slots' slot_meta, bytes up to the slots' alignment, the slots' bytes
 /// Edges      those of treiber_slab_raw
-/// Refuses    create: `misaligned`, `too_small`, `access_denied`, and what treiber_slab_raw refuses. attach: `misaligned`,
-///            `too_small`, and what treiber_slab_raw refuses. join: `access_denied`, and what it refuses. All: `wrong_process`
+/// Refuses    create: `misaligned`, `too_small`, `access_denied`, and what treiber_slab_raw refuses. attach:
+///            `misaligned`, `too_small`, and what treiber_slab_raw refuses. join: `access_denied`, and what it refuses.
+///            All: `wrong_process`
 /// Fork       as placed_stream, of members; and a child's copy reclaims nothing: `wrong_process`
 /// Crash      that of treiber_slab_raw
 /// Trust      that of treiber_slab_raw
@@ -40,6 +42,7 @@ inline namespace v1 {
 template <slab_widths Widths = slab_widths{}, atomics_layer Atomics = std_atomics>
 class treiber_slab {
     using raw = treiber_slab_raw<Widths, Atomics>;
+    using geometry = slab_geometry<Widths, Atomics>;
 
 public:
     using header = typename raw::header;  ///< what lies at the region's start
@@ -49,22 +52,18 @@ public:
 
     /// What `create` refuses of a shape, whatever the region.
     [[nodiscard]] static constexpr std::optional<fault> wrong(slab_shape shape) noexcept {
-        return raw::wrong(rounded(shape));
+        return geometry::wrong(geometry::rounded(shape));
     }
 
     /// The bytes that a slab of that shape needs; the largest number there is when no region could hold it.
     [[nodiscard]] static constexpr std::size_t required_size(slab_shape shape) noexcept {
-        constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
-        const std::size_t before = data_offset(shape);
-        const std::uint64_t size = rounded(shape).slot_size;
-        if (size < shape.slot_size || (shape.slot_count != 0 && size > (most - before) / shape.slot_count)) return most;
-        return before + static_cast<std::size_t>(size) * shape.slot_count;
+        return geometry::required_size(shape);
     }
 
     /// Makes a slab at the start of `bytes`, which must be zero there. All slots are free.
     [[nodiscard]] static result<treiber_slab> create(region bytes, slab_shape shape) noexcept {
         if (const auto refused = wrong(shape)) return *refused;
-        shape = rounded(shape);
+        shape = geometry::rounded(shape);
         const auto parts = divide(bytes, shape);
         if (!parts) return parts.error();
         if (!bytes.writable()) return fault{fault_kind::access_denied, 1, 0, "creator"};
@@ -76,8 +75,7 @@ public:
 
     /// Attaches to the slab at the start of `bytes`. A read-only region is enough for an observer.
     [[nodiscard]] static result<treiber_slab> attach(region bytes, deadline until = {}) noexcept {
-        if (bytes.size_bytes() < sizeof(header))
-            return fault{fault_kind::too_small, sizeof(header), bytes.size_bytes()};
+        if (const auto refused = too_small(bytes, sizeof(header))) return *refused;
         const auto shared = bytes.get<header>();
         if (!shared) return shared.error();
         const auto shape = raw::shape_of(**shared, until);
@@ -94,9 +92,9 @@ public:
         return raw_.join(me);
     }
 
-    /// The bytes of the slot that a handle names; none when there is no such slot, of a handle of nothing, and in a read-only
-    /// region, where nobody holds a slot. Whether the handle is fresh is not looked at: who holds it knows, or is refused
-    /// when it gives it back.
+    /// The bytes of the slot that a handle names; none when there is no such slot, of a handle of nothing, and in a
+    /// read-only region, where nobody holds a slot. Whether the handle is fresh is not looked at: who holds it knows,
+    /// or is refused when it gives it back.
     [[nodiscard]] std::span<std::byte> data(slot_handle handle) const noexcept {
         if (handle.index() >= raw_.slot_count() || handle == slot_handle{} || !bytes_.writable()) return {};
         return {data_ + handle.index() * slot_size_, slot_size_};
@@ -115,8 +113,6 @@ public:
     [[nodiscard]] const raw& inner() const noexcept { return raw_; }
 
 private:
-    static constexpr std::size_t members_offset = sizeof(header);
-
     /// Where a slab's parts lie.
     struct parts {
         header* shared;
@@ -128,36 +124,15 @@ private:
     treiber_slab(raw made, const parts& of, std::uint64_t slot_size, region bytes) noexcept
         : raw_{made}, data_{of.data}, slot_size_{static_cast<std::size_t>(slot_size)}, bytes_{bytes} {}
 
-    [[nodiscard]] static constexpr slab_shape rounded(slab_shape shape) noexcept {
-        if (shape.slot_alignment == 0) return shape;
-        const std::uint64_t past = shape.slot_size % shape.slot_alignment;
-        if (past == 0) return shape;
-        shape.slot_size -= past;
-        if (shape.slot_size <= std::numeric_limits<std::uint64_t>::max() - shape.slot_alignment)  // else too_small
-            shape.slot_size += shape.slot_alignment;
-        return shape;
-    }
-    [[nodiscard]] static constexpr std::size_t slots_offset(slab_shape shape) noexcept {
-        return members_offset + shape.member_count * sizeof(entry);
-    }
-    [[nodiscard]] static constexpr std::size_t data_offset(slab_shape shape) noexcept {
-        const std::size_t unaligned = slots_offset(shape) + std::size_t{shape.slot_count} * sizeof(meta);
-        const std::size_t alignment = shape.slot_alignment == 0 ? 1 : shape.slot_alignment;
-        return (unaligned + alignment - 1) / alignment * alignment;
-    }
-
     /// The parts of a slab of that shape, which has been checked.
     [[nodiscard]] static result<parts> divide(region bytes, slab_shape shape) noexcept {
-        if (bytes.size_bytes() < required_size(shape))
-            return fault{fault_kind::too_small, required_size(shape), bytes.size_bytes()};
+        if (const auto refused = too_small(bytes, required_size(shape))) return *refused;
         const auto shared = bytes.get<header>();
         if (!shared) return shared.error();
-        const auto past = reinterpret_cast<std::uintptr_t>(bytes.data()) % shape.slot_alignment;
-        if (past != 0) return fault{fault_kind::misaligned, shape.slot_alignment, past};
-        return parts{*shared,
-                     {reinterpret_cast<entry*>(bytes.data() + members_offset), shape.member_count},
-                     {reinterpret_cast<meta*>(bytes.data() + slots_offset(shape)), shape.slot_count},
-                     bytes.data() + data_offset(shape)};
+        if (const auto refused = misaligned(bytes, shape.slot_alignment)) return *refused;
+        return parts{*shared, array_at<entry>(bytes, geometry::members_offset, shape.member_count),
+                     array_at<meta>(bytes, geometry::slots_offset(shape), shape.slot_count),
+                     bytes.data() + geometry::data_offset(shape)};
     }
 
     raw raw_;

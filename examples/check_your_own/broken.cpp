@@ -25,7 +25,7 @@ private:
 template <class Atomics>
 struct relaxed_unlock {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "no increment is lost";
+    static constexpr const char* invariant = "no increment is lost";
     broken_spinlock<Atomics> lock;
     typename Atomics::template cell<int> count;
 
@@ -43,7 +43,7 @@ struct relaxed_unlock {
 
 template <class Atomics>
 struct missing_unlock : relaxed_unlock<Atomics> {
-    static constexpr const char* holds = "each thread gets the lock in the end";
+    static constexpr const char* invariant = "each thread gets the lock in the end";
 
     void thread(unsigned index) {
         this->lock.lock();

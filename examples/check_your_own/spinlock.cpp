@@ -22,7 +22,7 @@ private:
 template <class Atomics>
 struct two_threads_count {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "no increment is lost";
+    static constexpr const char* invariant = "no increment is lost";
     spinlock<Atomics> lock;
     typename Atomics::template cell<int> count;
 

@@ -13,8 +13,8 @@
 
 #include <shm/channel_end.hpp>
 
-#include "payload.hpp"
-#include "trial.hpp"
+#include "sanitizers/kill/trial.hpp"
+#include "testkit/payload.hpp"
 
 namespace kill_test {
 namespace {
@@ -160,7 +160,7 @@ private:
 }  // namespace
 
 void try_channel(trial& on) {
-    const diaries all{1};
+    const diaries all;
     while (!on.over()) channel_world{on, all[0]}.run();
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "trial.hpp"
+#include "sanitizers/kill/trial.hpp"
 
 namespace kill_test {
 

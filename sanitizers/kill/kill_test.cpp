@@ -18,9 +18,9 @@
 #include <string_view>
 #include <vector>
 
-#include "../../proptests/process_state.hpp"
-#include "payload.hpp"
-#include "trial.hpp"
+#include "sanitizers/kill/trial.hpp"
+#include "testkit/payload.hpp"
+#include "testkit/process_state.hpp"
 
 namespace {
 
@@ -39,10 +39,19 @@ struct options {
 /// To add one: a function that tries it, and the headers whose operations are to be points of death.
 const std::vector<primitive> primitives{
     {"role", {"role.hpp"}, try_roles},
-    {"spsc_ring", {"spsc_ring_raw.hpp", "header_description.hpp"}, try_spsc_ring},
-    {"bip_buffer", {"bip_buffer_raw.hpp", "message_framing.hpp"}, try_bip_buffer},
-    {"treiber_slab", {"treiber_slab_raw.hpp", "slot_meta.hpp"}, try_treiber_slab},
-    {"var_slot_pool", {"var_slot_pool.hpp"}, try_var_slot_pool},
+    {"spsc_ring",
+     {"spsc_ring_raw.hpp", "stream/stream_end.hpp", "stream/raw_stream.hpp", "header_description.hpp",
+      "object/handshake.hpp"},
+     try_spsc_ring},
+    {"bip_buffer",
+     {"bip_buffer_raw.hpp", "stream/stream_end.hpp", "stream/raw_stream.hpp", "message_framing.hpp"},
+     try_bip_buffer},
+    {"treiber_slab",
+     {"slab/slot_allocator.hpp", "slab/slot_recovery.hpp", "treiber_slab_raw.hpp", "slot_meta.hpp"},
+     try_treiber_slab},
+    {"var_slot_pool",
+     {"slab/pool_growth.hpp", "slab/pool_member.hpp", "slab/pool_slabs.hpp", "var_slot_pool.hpp"},
+     try_var_slot_pool},
     {"segment", {"segment.hpp"}, try_segment},
     {"channel", {"wakeup.hpp", "channel_end.hpp"}, try_channel},
 };
@@ -80,6 +89,7 @@ std::vector<source_line> operations_of(const primitive& of) {
     std::vector<source_line> found;
     for (const char* const header : of.headers) {
         const std::string path = std::string{SHM_SOURCE_DIR "/core/shm/"} + header;
+        const std::string_view name = std::string_view{header}.substr(std::string_view{header}.rfind('/') + 1);
         std::ifstream file{path};
         if (!file) throw std::runtime_error(path + ": expected the source of what is tried, found no such file");
         std::string text, end;                 // the line that ends a function
@@ -91,7 +101,7 @@ std::vector<source_line> operations_of(const primitive& of) {
             for (const out_of_reach& each : unreachable)
                 if (code.find(each.text) != code.npos) because = each.because;
             if (std::regex_search(code, operation)) {
-                found.push_back({{header, line}, trimmed(code), because});
+                found.push_back({{name, line}, trimmed(code), because});
             } else if (!because.empty() && because_of_function.empty()) {
                 because_of_function = because;
                 end = code.substr(0, code.find_first_not_of(' ')) + '}';

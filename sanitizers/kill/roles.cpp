@@ -9,7 +9,7 @@
 
 #include <shm/role.hpp>
 
-#include "trial.hpp"
+#include "sanitizers/kill/trial.hpp"
 
 namespace kill_test {
 namespace {
@@ -99,7 +99,7 @@ private:
 }  // namespace
 
 void try_roles(trial& on) {
-    const diaries all{2};
+    const diaries all;
     while (!on.over()) role_world{on, all}.run();
 }
 

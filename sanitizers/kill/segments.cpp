@@ -9,8 +9,8 @@
 
 #include <shm/segment_builder.hpp>
 
-#include "creation.hpp"
-#include "trial.hpp"
+#include "sanitizers/kill/creation.hpp"
+#include "sanitizers/kill/trial.hpp"
 
 namespace kill_test {
 namespace {
@@ -70,7 +70,7 @@ void try_peers(trial& on, const diaries& all) {
 }  // namespace
 
 void try_segment(trial& on) {
-    const diaries all{2};
+    const diaries all;
     while (!on.over()) {
         try_creation(
             on, all[0], plan().required_size(), [](shm::region bytes) { return plan().create(bytes); },

@@ -19,9 +19,9 @@
 #include <shm/treiber_slab.hpp>
 #include <shm/var_slot_pool.hpp>
 
-#include "creation.hpp"
-#include "payload.hpp"
-#include "trial.hpp"
+#include "sanitizers/kill/creation.hpp"
+#include "sanitizers/kill/trial.hpp"
+#include "testkit/payload.hpp"
 
 namespace kill_test {
 namespace {
@@ -507,7 +507,7 @@ private:
 template <class Kind>
 void try_slots(trial& on) {
     using shared = typename Kind::shared;
-    const diaries all{4};
+    const diaries all;
     while (!on.over()) {
         try_creation(on, all[0], Kind::size_bytes(), &Kind::create, &Kind::attach, [](const shared& made) {
             require(made.join({1, 1}).has_value(), "what was created: expected to be joined, found it refused");

@@ -14,9 +14,9 @@
 #include <shm/message_framing.hpp>
 #include <shm/spsc_ring.hpp>
 
-#include "creation.hpp"
-#include "payload.hpp"
-#include "trial.hpp"
+#include "sanitizers/kill/creation.hpp"
+#include "sanitizers/kill/trial.hpp"
+#include "testkit/payload.hpp"
 
 namespace kill_test {
 namespace {
@@ -341,7 +341,7 @@ private:
 template <class Stream>
 void try_stream(trial& on) {
     using placed = typename Stream::placed;
-    const diaries all{2};
+    const diaries all;
     while (!on.over()) {
         try_creation(
             on, all[0], placed::required_size(Stream::capacity),

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "trial.hpp"
-
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,8 +9,10 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <new>
+#include <sstream>
 #include <system_error>
+
+#include "sanitizers/kill/trial.hpp"
 
 namespace kill_test {
 namespace {
@@ -29,16 +27,6 @@ void require(bool right, const std::string& otherwise) {
     if (!right) throw finding{otherwise};
 }
 
-diaries::diaries(std::size_t count) : count_{count} {
-    void* const bytes =
-        ::mmap(nullptr, count * sizeof(diary), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (bytes == MAP_FAILED) give_up("mmap");
-    all_ = static_cast<diary*>(bytes);
-    for (std::size_t i = 0; i < count; ++i) new (&all_[i]) diary;
-}
-
-diaries::~diaries() { ::munmap(all_, count_ * sizeof(diary)); }
-
 shared_memory::shared_memory(std::size_t size_bytes)
     : made_{shm::memfd_region::create(size_bytes, {.name = "kill-test"}).value()} {}
 
@@ -46,48 +34,32 @@ shm::memfd_region shared_memory::attach() const {
     return shm::memfd_region::attach(shm::unique_fd{::fcntl(made_.fd(), F_DUPFD_CLOEXEC, 0)}).value();
 }
 
-child::~child() {
-    if (pid_ == 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-}
-
 child::now child::look(bool wait) const {
     siginfo_t change{};
     const int how = WEXITED | WSTOPPED | WNOWAIT | (wait ? 0 : WNOHANG);
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &change, how) != 0) give_up("waitid");
+    if (::waitid(P_PID, static_cast<id_t>(process_.pid()), &change, how) != 0) give_up("waitid");
     if (change.si_pid == 0) return now::runs;
     return change.si_code == CLD_STOPPED ? now::is_stopped : now::is_dead;
 }
 
-void child::resume() const {
+void child::end_stop() const {
     siginfo_t change{};
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &change, WSTOPPED | WNOHANG) != 0) give_up("waitid");
-    if (::kill(pid_, SIGCONT) != 0) give_up("kill");
-}
-
-void child::kill() const {
-    siginfo_t change{};
-    if (::waitid(P_PID, static_cast<id_t>(pid_), &change, WSTOPPED | WNOHANG) != 0) give_up("waitid");
-    if (::kill(pid_, SIGKILL) != 0) give_up("kill");
+    if (::waitid(P_PID, static_cast<id_t>(process_.pid()), &change, WSTOPPED | WNOHANG) != 0) give_up("waitid");
+    chosen_.more == life::for_ever ? process_.kill() : process_.resume();
 }
 
 shm::proof_of_death child::bury(bool may_end) {
-    const auto ended = shm::reap(std::exchange(pid_, 0)).value();
-    require(ended.proof.peer() == peer(), "a proof: expected of the child that died, found of another peer");
-    if (WIFEXITED(ended.status)) {
-        if (WEXITSTATUS(ended.status) == 0 && may_end) return ended.proof;
-        throw finding{mine_->complaint[0] != '\0' ? std::string{mine_->complaint.data()}
-                                                  : "a child: expected to be killed, found exit code " +
-                                                        std::to_string(WEXITSTATUS(ended.status))};
-    }
-    const int signal = WIFSIGNALED(ended.status) ? WTERMSIG(ended.status) : 0;
-    require(signal == SIGKILL,
-            signal == SIGALRM ? "a child: expected to get to its end, found that it hangs"
-                              : "a child: expected to be killed by SIGKILL, found signal " + std::to_string(signal));
+    const auto dead = process_.reap();
+    require(dead.proof.peer() == peer(), "a proof: expected of the child that died, found of another peer");
+    if (dead.end == exited(0) && may_end) return dead.proof;
+    require(mine_->complaint[0] == '\0', mine_->complaint.data());
+    require(dead.end != killed_by(SIGALRM), "a child: expected to get to its end, found that it hangs");
+    std::ostringstream found;
+    found << "a child: expected to be killed by SIGKILL, found that it was " << dead.end;
+    require(dead.end == killed_by(SIGKILL), found.str());
     killed_ = true;
     of_->note(*mine_);
-    return ended.proof;
+    return dead.proof;
 }
 
 trial::trial(std::string name, std::uint64_t seed, std::uint64_t kills, std::function<void(const tally&)> tell)
@@ -118,27 +90,23 @@ child trial::launch(diary& mine, const fate& chosen, const std::function<void(st
     const std::uint64_t seed = random_.number();
     mine.self = 0;
     mine.complaint[0] = '\0';
-    std::fflush(nullptr);
-    const pid_t pid = ::fork();
-    if (pid < 0) give_up("fork");
-    if (pid > 0) return {*this, pid, mine, chosen};
-
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ::alarm(patience_seconds);
-    int code = 0;
-    try {
-        mine.self = shm::this_process().value().word();
-        this_life = {.last = chosen.operations,
-                     .common = chosen.at_rare_site ? &common_ : nullptr,
-                     .signal = chosen.signal,
-                     .more = chosen.more,
-                     .end = &mine.end};
-        work(seed);
-    } catch (const std::exception& wrong) {
-        std::snprintf(mine.complaint.data(), mine.complaint.size(), "%s", wrong.what());
-        code = 1;
-    }
-    ::_exit(code);
+    child_process started([&] {
+        ::alarm(patience_seconds);
+        try {
+            mine.self = shm::this_process().value().word();
+            this_life = {.last = chosen.operations,
+                         .common = chosen.at_rare_site ? &common_ : nullptr,
+                         .signal = chosen.signal,
+                         .more = chosen.more,
+                         .end = &mine.end};
+            work(seed);
+        } catch (const std::exception& wrong) {
+            std::snprintf(mine.complaint.data(), mine.complaint.size(), "%s", wrong.what());
+            return 1;
+        }
+        return 0;
+    });
+    return {*this, std::move(started), mine, chosen};
 }
 
 void trial::stopped(const child& who) {

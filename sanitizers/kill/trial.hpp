@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 // What each primitive is tried with: children that kill or stop themselves, and the book of where they did.
-#include <sys/types.h>
-
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -23,7 +21,9 @@
 #include <shm/memfd_region.hpp>
 #include <shm/proof_of_death.hpp>
 
-#include "mortal_atomics.hpp"
+#include "sanitizers/kill/mortal_atomics.hpp"
+#include "testkit/child_process.hpp"
+#include "testkit/shared_page.hpp"
 
 namespace kill_test {
 
@@ -56,18 +56,8 @@ struct diary {
     std::array<char, 300> complaint{};
 };
 
-/// Diaries, in anonymous shared memory, which no primitive's own rules apply to.
-class diaries {
-public:
-    explicit diaries(std::size_t count);
-    diaries(const diaries&) = delete;
-    diaries& operator=(const diaries&) = delete;
-    ~diaries();
-    [[nodiscard]] diary& operator[](std::size_t i) const noexcept { return all_[i]; }
-
-private:
-    diary* all_;
-    std::size_t count_;
+struct diaries : shared_page<std::array<diary, 4>> {
+    [[nodiscard]] diary& operator[](std::size_t i) const { return (**this).at(i); }
 };
 
 /// Sealed memory, to which every process attaches by itself.
@@ -108,20 +98,13 @@ class child {
 public:
     enum class now : std::uint8_t { runs, is_stopped, is_dead };
 
-    child(child&& other) noexcept
-        : of_{other.of_}, pid_{std::exchange(other.pid_, 0)}, mine_{other.mine_}, chosen_{other.chosen_} {}
-    child& operator=(child&&) = delete;
-    ~child();
-
     /// What has become of it; `wait`: once it has died or stopped.
     [[nodiscard]] now look(bool wait = false) const;
-    [[nodiscard]] const fate& chosen() const noexcept { return chosen_; }
     [[nodiscard]] shm::peer_id peer() const noexcept { return shm::peer_id::from_word(mine_->self.load()); }
     [[nodiscard]] diary& tells() const noexcept { return *mine_; }
 
-    /// Lets a stopped one go on, or kills it.
-    void resume() const;
-    void kill() const;
+    /// Lets a stopped one go on or kills it, as was chosen.
+    void end_stop() const;
 
     /// Of a dead one: the proof, by reaping it. Notes where it died. One that has not died as it was to is a finding, but for
     /// one that came to its end, if it `may_end`.
@@ -132,9 +115,10 @@ public:
 
 private:
     friend class trial;
-    child(trial& of, pid_t pid, diary& mine, const fate& chosen) : of_{&of}, pid_{pid}, mine_{&mine}, chosen_{chosen} {}
+    child(trial& of, child_process process, diary& mine, const fate& chosen)
+        : of_{&of}, process_{std::move(process)}, mine_{&mine}, chosen_{chosen} {}
     trial* of_;
-    pid_t pid_;
+    child_process process_;
     diary* mine_;
     fate chosen_;
     bool killed_ = false;
@@ -179,7 +163,7 @@ public:
                     case child::now::is_stopped:
                         stopped(children[i]);
                         for (int more = 0; more < 20; ++more) meanwhile(true);
-                        children[i].chosen().more == life::for_ever ? children[i].kill() : children[i].resume();
+                        children[i].end_stop();
                         break;
                     case child::now::is_dead: proofs.push_back(children[i].bury(may_end)); buried[i] = true;
                 }

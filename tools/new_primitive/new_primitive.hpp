@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include <shm/object/fields.hpp>
+#include <shm/object/handshake.hpp>
 #include <shm/region.hpp>
 #include <shm/std_atomics.hpp>
 
@@ -16,10 +19,10 @@ inline namespace v1 {
 /// Progress   OWED: wait-free | lock-free | may block, for each operation. `attach` may wait to its deadline
 /// Callers    OWED: who may call what at the same time
 /// Shape      OWED: the bytes: sizes, alignments, what lies where. At the region's start, which must be aligned to 64
-/// Edges      [ready]  state, from create to attach:  the header describes what lies there
-///            OWED: [name]  variable, from operation to operation:  what it carries
-/// Refuses    create: `too_small`, `misaligned`, `access_denied`, `already_created`. attach: `too_small`, `misaligned`,
-///            `access_denied`, `not_ready`, `magic`, `layout_version`
+/// Edges      OWED: [name]  variable, from operation to operation:  what it carries
+///            and [ready] of handshake: the header describes what lies there
+/// Refuses    create, attach: `too_small`, `misaligned`, `access_denied`, and what handshake refuses
+/// Fork       OWED: what a forked child may do with what its parent attached to
 /// Crash      a creator that dies leaves what attach refuses: `not_ready`. OWED: what a peer that dies inside an
 ///            operation leaves behind
 /// Trust      OWED: trusted | crash-prone | hostile peer: what is promised for each
@@ -34,17 +37,27 @@ class new_primitive {
 
 public:
     /// What lies in shared memory. Its bytes are a promise to peers that are built apart.
-    struct header {
+    struct header : init_state {
         static constexpr std::uint64_t magic_value = 0x831285aff16e7157;  ///< of this primitive alone
         static constexpr std::uint32_t current_version = 1;               ///< of the layout, not of the library
 
-        /// What `state` may say.
-        enum : std::uint32_t { state_none = 0, state_initialising = 1, state_ready = 2 };
+        /// What its creator writes first.
+        static auto& first_written(auto& header) noexcept { return header.magic; }
 
-        alignas(cache_line_bytes) atomic<std::uint32_t> state;  ///<  0  0 nothing, 1 being initialised, 2 ready
-        cell<std::uint32_t> layout_version;                     ///<  4  current_version
-        cell<std::uint64_t> magic;                              ///<  8  magic_value
-        // OWED: what the operations share: each an `atomic` or a `cell`, with its offset; one line for each writer
+        alignas(cache_line_bytes) atomic<std::uint32_t> state;  ///< 0 nothing, 1 being initialised, 2 ready
+        cell<std::uint32_t> layout_version;                     ///< current_version
+        atomic<std::uint64_t> magic;                            ///< magic_value
+        // OWED: what the operations share: each an `atomic` or a `cell`; one line for each writer
+
+        /// Where they lie: a promise.
+        static constexpr std::array<field, 3> fields() noexcept {
+            using h = header;
+            return {{
+                {"state", 0, offsetof(h, state), sizeof(h::state)},
+                {"layout_version", 4, offsetof(h, layout_version), sizeof(h::layout_version)},
+                {"magic", 8, offsetof(h, magic), sizeof(h::magic)},
+            }};
+        }
     };
 
     /// The bytes that it needs.
@@ -66,30 +79,16 @@ public:
 
     /// Makes one in a header that the caller owns and vouches for.
     [[nodiscard]] static result<new_primitive> create(header& shared) noexcept {
-        std::uint32_t state = header::state_none;
-        if (!shared.state.compare_exchange_strong(state, header::state_initialising, relaxed,  // nothing to see yet
-                                                  relaxed))                                    // refused all the same
-            return fault{fault_kind::already_created, header::state_none, state};
-        shared.magic.write(header::magic_value);
+        using object = handshake<Atomics, header>;
+        if (const auto refused = object::begin_creation(shared, header::magic_value)) return *refused;
         shared.layout_version.write(header::current_version);
-        shared.state.store(header::state_ready, release);  // [ready]
+        object::finish_creation(shared);
         return new_primitive{shared};
     }
 
     /// Attaches to the one in a header that the caller owns and vouches for.
     [[nodiscard]] static result<new_primitive> attach(header& shared, deadline until = {}) noexcept {
-        const auto settled = [](std::uint32_t state) {
-            return state != header::state_none && state != header::state_initialising;
-        };
-        const auto state = Atomics::await_until(shared.state, acquire, settled, until);  // [ready]
-        if (!state)
-            return fault{fault_kind::not_ready, header::state_ready,
-                         shared.state.load(relaxed)};  // to say how far it got
-        if (const std::uint64_t magic = shared.magic.read(); magic != header::magic_value)
-            return fault{fault_kind::magic, header::magic_value, magic};
-        if (*state != header::state_ready) return fault{fault_kind::not_ready, header::state_ready, *state};
-        if (const std::uint32_t version = shared.layout_version.read(); version != header::current_version)
-            return fault{fault_kind::layout_version, header::current_version, version};
+        if (const auto refused = handshake<Atomics, header>::expect_ready(shared, until)) return *refused;
         return new_primitive{shared};
     }
 
@@ -111,9 +110,8 @@ private:
     header* shared_;
 };
 
-static_assert(sizeof(new_primitive<>::header) == 64 && alignof(new_primitive<>::header) == 64);
-static_assert(offsetof(new_primitive<>::header, state) == 0 && offsetof(new_primitive<>::header, layout_version) == 4);
-static_assert(offsetof(new_primitive<>::header, magic) == 8);
+static_assert(sizeof(new_primitive<>::header) == 64 && alignof(new_primitive<>::header) == 64 &&
+              lie_where_promised(new_primitive<>::header::fields(), 64));
 
 }  // namespace v1
 }  // namespace shm

@@ -2,8 +2,10 @@
 // Every interleaving of new_primitive, at the smallest sizes at which it wraps or fills.
 #include <optional>
 
-#include <scenario.hpp>
 #include <shm/new_primitive.hpp>
+
+#include "checker/driver/scenario.hpp"
+#include "testkit/named_fields.hpp"
 
 namespace shm::model {
 namespace {
@@ -13,18 +15,14 @@ template <class A>
 struct memory {
     typename shm::new_primitive<A>::header header;
 
-    memory() {
-        name(&header.state, "state");
-        name(&header.layout_version, "layout_version");
-        name(&header.magic, "magic");
-    }
+    memory() { name_fields(header); }
 };
 
 /// Two sides at once.
 template <class A, form Form>
 struct concurrent {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "OWED: models/new_primitive_model.cpp: this scenario checks nothing yet";
+    static constexpr const char* invariant = "OWED: models/new_primitive/model.cpp: this scenario checks nothing yet";
     using primitive = shm::new_primitive<A>;
     memory<A> shared;
     std::optional<primitive> made;
@@ -34,11 +32,27 @@ struct concurrent {
     void after() { check(false); }  // OWED: what must be true when both are done
 };
 
+/// One side dies, at whichever step, and the other goes on.
+template <class A>
+struct one_side_killed {
+    static constexpr unsigned threads = 2;
+    static constexpr const char* invariant = "OWED: models/new_primitive/model.cpp: nobody dies yet";
+    using primitive = shm::new_primitive<A>;
+    memory<A> shared;
+    std::optional<primitive> made;
+
+    void before() { made.emplace(primitive::create(shared.header).value()); }
+    void thread(unsigned index) {
+        if (index == 0) (void)survives([] {});  // OWED: a call of the side that dies; the other side's calls in an else
+    }
+    void after() { check(false); }  // OWED: what the dead side may leave behind, and nothing else
+};
+
 /// The creator is still at it when the other side attaches.
 template <class A, form Form>
 struct attach_while_created {
     static constexpr unsigned threads = 2;
-    static constexpr const char* holds = "who can attach finds it whole; who cannot is told that it is not ready";
+    static constexpr const char* invariant = "who can attach finds it whole; who cannot is told that it is not ready";
     using primitive = shm::new_primitive<A>;
     memory<A> shared;
 
@@ -56,6 +70,7 @@ struct attach_while_created {
 
 const bool added = [] {
     add<concurrent>("new_primitive", "new_primitive_concurrent");
+    add<one_side_killed>("new_primitive", "new_primitive_one_side_killed");
     add<attach_while_created>("new_primitive", "new_primitive_attach_while_created");
     return true;
 }();

@@ -6,7 +6,7 @@
 
 #include <shm/new_primitive.hpp>
 
-#include "guarded_bytes.hpp"
+#include "testkit/guarded_bytes.hpp"
 
 namespace {
 

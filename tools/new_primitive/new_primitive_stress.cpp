@@ -3,12 +3,8 @@
 // their own.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
-#include <csignal>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -16,7 +12,8 @@
 #include <shm/heap_region.hpp>
 #include <shm/memfd_region.hpp>
 #include <shm/new_primitive.hpp>
-#include <shm/proof_of_death.hpp>
+
+#include "testkit/child_process.hpp"
 
 namespace {
 
@@ -41,23 +38,17 @@ TEST(new_primitive, threads_over_one_mapping) {
 TEST(new_primitive, processes_with_a_mapping_each) {
     const auto bytes = shm::memfd_region::create(primitive::required_size()).value();
     ASSERT_TRUE(primitive::create(bytes.region()).has_value());
-    std::array<pid_t, 2> children{};
-    for (int side = 0; side < 2; ++side) {
-        const pid_t child = fork();
-        if (child != 0) {
-            children[static_cast<std::size_t>(side)] = child;
-            continue;
-        }
-        prctl(PR_SET_PDEATHSIG, SIGKILL);  // it ends with the test, if not before
-        const auto mine = shm::memfd_region::attach(shm::unique_fd{fcntl(bytes.fd(), F_DUPFD_CLOEXEC, 0)}).value();
-        const std::string wrong = work(primitive::attach(mine.region()).value(), side);
-        if (!wrong.empty()) std::fprintf(stderr, "side %d: %s\n", side, wrong.c_str());
-        _exit(wrong.empty() ? 0 : 1);
-    }
-    for (const pid_t child : children) {
-        const auto ended = shm::reap(child).value();
-        EXPECT_TRUE(WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0) << "ended with " << ended.status;
-    }
+    const auto side = [&](int number) {
+        return child_process([&] {
+            const auto mine = shm::memfd_region::attach(shm::unique_fd{fcntl(bytes.fd(), F_DUPFD_CLOEXEC, 0)}).value();
+            const std::string wrong = work(primitive::attach(mine.region()).value(), number);
+            if (!wrong.empty()) std::fprintf(stderr, "side %d: %s\n", number, wrong.c_str());
+            return wrong.empty() ? 0 : 1;
+        });
+    };
+    child_process first = side(0), second = side(1);
+    EXPECT_EQ(first.wait(), exited(0));
+    EXPECT_EQ(second.wait(), exited(0));
 }
 
 }  // namespace

@@ -17,9 +17,9 @@
 
 #include <shm/version.hpp>
 
-#include "print.hpp"
-#include "report.hpp"
-#include "target.hpp"
+#include "tools/shm_inspect/print.hpp"
+#include "tools/shm_inspect/report.hpp"
+#include "tools/shm_inspect/target.hpp"
 
 namespace {
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "print.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +6,8 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
+
+#include "tools/shm_inspect/print.hpp"
 
 namespace inspect {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "report.hpp"
+#include "tools/shm_inspect/report.hpp"
 
 namespace inspect {
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "report.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,6 +16,8 @@
 #include <shm/spsc_ring.hpp>
 #include <shm/treiber_slab.hpp>
 #include <shm/var_slot_pool.hpp>
+
+#include "tools/shm_inspect/report.hpp"
 
 namespace inspect {
 namespace {
@@ -104,12 +104,12 @@ private:
         if (const auto all = fetch(0, sizeof(Header)); !all) return all.error();
         if (const auto state = of.state.load(relaxed); state != Header::state_ready)
             return fault{fault_kind::not_ready, Header::state_ready, state};
-        if (const auto magic = of.magic.read(); magic != Header::magic_value)
+        if (const auto magic = of.magic.load(relaxed); magic != Header::magic_value)
             return fault{fault_kind::magic, Header::magic_value, magic};
         if (const auto version = of.layout_version.read(); version != Header::current_version)
             return fault{fault_kind::layout_version, Header::current_version, version};
         stream found;
-        found.capacity = of.capacity.read();
+        found.capacity = of.capacity.load(relaxed);
         found.element_size = of.element_size.read();
         const auto width =
             position_bytes<Header>(found.element_size, of.element_alignment.read(), of.layout_hash.read());

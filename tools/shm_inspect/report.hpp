@@ -11,7 +11,7 @@
 #include <shm/result.hpp>
 #include <shm/segment_header.hpp>
 
-#include "snapshot.hpp"
+#include "tools/shm_inspect/snapshot.hpp"
 
 namespace inspect {
 

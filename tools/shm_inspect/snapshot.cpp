@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "snapshot.hpp"
-
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +8,8 @@
 #include <cstring>
 
 #include <shm/segment.hpp>
+
+#include "tools/shm_inspect/snapshot.hpp"
 
 namespace inspect {
 namespace {
@@ -53,7 +53,7 @@ shm::result<snapshot> snapshot::take(int fd) noexcept {
     const auto file_size = static_cast<std::uint64_t>(file.st_size);
     if (*got < sizeof first) return fault{fault_kind::file_size, sizeof first, *got};
     const auto& seen = reinterpret_cast<const header&>(first);
-    if (const auto magic = seen.magic.read(); magic != header::magic_value)
+    if (const auto magic = seen.magic.load(std::memory_order::relaxed); magic != header::magic_value)
         return fault{fault_kind::magic, header::magic_value, magic};
 
     // As much as the segment says it has, if there is as much; what is too large for the file is refused when it is attached to.

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-#include "target.hpp"
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -13,8 +11,9 @@
 #include <system_error>
 #include <utility>
 
-#include "report.hpp"
-#include "snapshot.hpp"
+#include "tools/shm_inspect/report.hpp"
+#include "tools/shm_inspect/snapshot.hpp"
+#include "tools/shm_inspect/target.hpp"
 
 namespace inspect {
 namespace {
