@@ -57,7 +57,7 @@ expect 2 \
     "OWED: sanitizers/${name}_stress.cpp: neither side does anything yet" \
     "must always hold: OWED: models/${name}/model.cpp: this scenario checks nothing yet" \
     "must always hold: OWED: models/${name}/model.cpp: nobody dies yet" \
-    "core/shm/$name.hpp:17:/// Promise    OWED: what each side sees after a call returns" \
+    "core/shm/$name.hpp:18:/// Promise    OWED: what each side sees after a call returns" \
     "OWED: what it is, in a few words" \
     -- make check NAME="$name"
 for passed in "${name}_props.$name.attach_refuses_every_damaged_bit_of_the_header" \
@@ -72,10 +72,10 @@ say "laid: it compiles, and each proof fails and says what is owed"
 patch --quiet --strip 1 --fuzz 0 --no-backup-if-mismatch <"tools/new_primitive/$name.patch" ||
     fail "tools/new_primitive/$name.patch: expected to apply to what is laid; its head says how to make it anew"
 sed -i "s/OWED: what it is, in a few words/a place for one number/" README.md
-expect 0 "100% tests passed, 0 tests failed out of 5" "$name: 6 memory orders weakened one step, 6 killed" \
+expect 0 "100% tests passed, 0 tests failed out of 5" "$name: 9 memory orders weakened one step, 9 killed" \
     -- make check NAME="$name"
 expect 0 "lint: nothing OWED in" -- ci/lint.sh
-say "filled in: properties, stress, models and lints pass; each of its 6 memory orders is needed"
+say "filled in: properties, stress, models and lints pass; each of its 9 memory orders is needed"
 
 rm "sanitizers/${name}_stress.cpp"
 expect 1 "shm_primitive($name): sanitizers/${name}_stress.cpp is" "docs/adding-a-primitive.md says what it holds" \
