@@ -72,7 +72,7 @@ sed -i 's/"compiler": "/&another /' "$work/second"
 refused 'the compiler "'
 part second --shard 1/2
 sed -i '/"sources_sha256"/{n;s/: "/&0/}' "$work/second"
-refused 'the sources "'
+refused 'the sources of bip_buffer "'
 
 # What one node of sixteen would run.
 SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=16 SLURM_CPUS_PER_TASK=2 tools/cluster/model-check.sbatch >"$work/log" ||
