@@ -12,17 +12,16 @@ inline namespace v1 {
 /// When a bounded wait gives up. The default, the clock's epoch, has always passed: look once, do not wait.
 using deadline = std::chrono::steady_clock::time_point;
 
-/// What a primitive may ask of the machine, and all that it may ask: nothing else in core/ touches shared memory.
+/// What a primitive may ask of the machine, and all that it may ask: nothing else in core/ touches shared memory. A layer
+/// may have more, for scenarios and for code of your own: fences, other read-modify-writes, waits without a deadline.
 ///
 /// atomic<T>    loads, stores and read-modify-writes, each with its order spelled out
 /// cell<T>      plain shared data; `read` fetches it exactly once, so what was checked is what is used
-/// fence        avoid: ThreadSanitizer does not model fences
-/// await        returns the first value that satisfies the predicate; the only way core/ waits for another thread
-/// await_until  the same, or nothing once the deadline has passed
-/// retry_loop   made where a loop begins that tries until its compare-exchange succeeds; its `retry` says that a round had
-///              failed without any effect and that another follows: who gives up instead does not call it. `prepare` is a relaxed store that is none: what it stores counts once this
-///              round has succeeded, or the thread has died, and the next round stores it anew
-/// pause        in a loop that polls somebody else's progress; for models and tests, never in core/
+/// await_until  returns the first value that satisfies the predicate, or nothing once the deadline has passed; the only way
+///              core/ waits for another thread
+/// retry_loop   made where a loop begins that tries until its compare-exchange succeeds. Its `retry` says that a round has
+///              failed without any effect and that another follows; a caller that gives up does not call it. `prepare` is a
+///              relaxed store that counts once this round has succeeded or the thread has died; the next round stores anew
 template <class Layer>
 concept atomics_layer = requires(
     typename Layer::template atomic<std::uint64_t>& word, const typename Layer::template atomic<std::uint64_t>& seen,
@@ -32,20 +31,13 @@ concept atomics_layer = requires(
     { seen.load(order) } -> std::same_as<std::uint64_t>;
     { word.store(value, order) } -> std::same_as<void>;
     { word.exchange(value, order) } -> std::same_as<std::uint64_t>;
-    { word.compare_exchange_weak(value, value, order, order) } -> std::same_as<bool>;
     { word.compare_exchange_strong(value, value, order, order) } -> std::same_as<bool>;
-    { word.fetch_add(value, order) } -> std::same_as<std::uint64_t>;
-    { word.fetch_sub(value, order) } -> std::same_as<std::uint64_t>;
-    { word.fetch_and(value, order) } -> std::same_as<std::uint64_t>;
     { word.fetch_or(value, order) } -> std::same_as<std::uint64_t>;
     { read_cell.read() } -> std::same_as<std::uint64_t>;
     { cell.write(value) } -> std::same_as<void>;
-    { Layer::fence(order) } -> std::same_as<void>;
-    { Layer::await(seen, order, satisfied) } -> std::same_as<std::uint64_t>;
     { Layer::await_until(seen, order, satisfied, until) } -> std::same_as<std::optional<std::uint64_t>>;
     { loop.retry() } -> std::same_as<void>;
     { loop.prepare(word, value) } -> std::same_as<void>;
-    { Layer::pause() } -> std::same_as<void>;
 };
 
 }  // namespace v1
