@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Every interleaving of small pools: what the table of slabs adds. What a slab itself does is in treiber_slab_model.cpp.
+// Every interleaving of small pools: what the table of slabs adds. What a slab itself does is in ../treiber_slab/model.cpp.
 #include <array>
 #include <optional>
 #include <span>
