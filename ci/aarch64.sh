@@ -25,7 +25,6 @@ trap 'rm -rf "$work"' EXIT
 cmake --preset aarch64 --log-level=ERROR >/dev/null
 cmake --build --preset aarch64 --parallel "$(nproc)"
 for properties in proptests/*_props.cpp; do
-    # Of a program that needs libraries which the sysroot has not.
     [[ -x build/aarch64/$(basename "$properties" .cpp) ]] ||
         { echo "ci/aarch64.sh: expected $properties to be built, found no program" >&2 && exit 1; }
 done
@@ -43,7 +42,7 @@ while read -r name; do
 done <"$work/left-out"
 
 here=$work/$(uname -m)
-g++ -std=c++20 -O1 -Icore -Iatomics sanitizers/spsc_ring_stress.cpp core/shm/*.cpp -o "$here" -lgtest -pthread
+g++ -std=c++20 -O1 -Icore -Iatomics -I. sanitizers/spsc_ring_stress.cpp core/shm/*.cpp -o "$here" -lgtest -pthread
 printf '#!/bin/sh\nexec qemu-aarch64 -L /usr/aarch64-linux-gnu "%s" "$@"\n' "$PWD/build/aarch64/spsc_ring_stress" \
     >"$work/aarch64"
 chmod +x "$work/aarch64"

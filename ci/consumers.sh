@@ -224,8 +224,8 @@ list(REMOVE_ITEM after \${before})
 list(FILTER after EXCLUDE REGEX \"^(SHM_|shm_primitives_|FETCHCONTENT_|GIT_EXECUTABLE)\")
 get_property(targets DIRECTORY \${shm_primitives_SOURCE_DIR} PROPERTY BUILDSYSTEM_TARGETS)
 get_property(tests DIRECTORY \${shm_primitives_SOURCE_DIR} PROPERTY TESTS)
-if(NOT \"\${targets}/\${tests}/\${after}\" STREQUAL \"shm_primitives//\")
-  message(FATAL_ERROR \"expected the target shm_primitives, no tests, nothing in the cache but SHM_* and \"
+if(NOT \"\${targets}/\${tests}/\${after}\" STREQUAL \"shm_atomics;shm_primitives//\")
+  message(FATAL_ERROR \"expected the targets shm_atomics and shm_primitives, no tests, nothing in the cache but SHM_* and \"
     \"shm_primitives_*; found \${targets}; \${tests}; \${after}\")
 endif()"
 in_a_build() {  # KIND COMPILER LINES

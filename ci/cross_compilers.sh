@@ -20,6 +20,6 @@ for compiler in "${compilers[@]}"; do
     echo "building with $compiler $("$compiler" -dumpfullversion -dumpversion)"
 done
 printf '%s\n' "${compilers[@]}" | xargs -P "$(nproc)" -I '{}' \
-    env '{}' -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics \
+    env '{}' -std=c++20 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics -I. \
     sanitizers/spsc_ring_stress.cpp core/shm/*.cpp -o "$work/{}" -lgtest -pthread
 ci/exchange.sh "$count" "${compilers[@]/#/$work/}"

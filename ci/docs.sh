@@ -37,7 +37,7 @@ done
 rm -rf build/docs
 mkdir -p build/docs
 version=$(sed -nE 's/.*version = "([0-9.]+)".*/\1/p' core/shm/version.hpp)
-mapfile -t headers < <(sed -nE '/FILE_SET HEADERS/,/PRIVATE/s,^ +((core|atomics)/shm/[a-z_/]+\.hpp)$,\1,p' CMakeLists.txt)
+mapfile -t headers < <(sed -nE '/FILE_SET HEADERS/,/PRIVATE/s,^ +((core|atomics)/shm/[a-z_/]+\.hpp)\)?$,\1,p' CMakeLists.txt)
 ((${#headers[@]})) || { echo "ci/docs.sh: expected the installed headers in CMakeLists.txt, found none" >&2; exit 1; }
 reference build/docs "PROJECT_NUMBER = $version" "INPUT = docs/doxygen/main.md ${headers[*]}"
 echo "ci/docs.sh: build/docs/html/index.html documents ${#headers[@]} headers of version $version"

@@ -19,7 +19,7 @@ target=build/sysroot/i386/usr
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-flags=(-std=c++20 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics -pthread)
+flags=(-std=c++20 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics -I. -pthread)
 # build NAME COMPILER ARGUMENT...: in the background, built by name.
 declare -A builds
 build() {

@@ -20,7 +20,7 @@ trap 'rm -rf "$work"' EXIT
 bare=(-fno-exceptions -fno-rtti)
 checked=(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -Icore -Iatomics)
 checkers='atomics/shm/(checking|explore|explore_atomics|relacy|relacy_atomics)[.]hpp'  # for g++ and clang from 16 on; they need the checker
-mapfile -t headers < <(printf '%s\n' {core,atomics}/shm/{,*/}*.hpp | grep -vE "$checkers")
+mapfile -t headers < <(find core/shm atomics/shm -name '*.hpp' | sort | grep -vE "$checkers")
 
 # each COMMAND...: runs it with each file that it is given on standard input, up to the first that fails.
 each() { xargs -P "$(nproc)" -I '{}' "$@" || return 1; }
@@ -28,7 +28,7 @@ each() { xargs -P "$(nproc)" -I '{}' "$@" || return 1; }
 # headers COMPILER...: each alone, and not hurt by a second include.
 mkdir "$work/alone"
 for header in "${headers[@]#*/}"; do
-    printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$work/alone/$(basename "$header" .hpp).cpp"
+    printf '#include <%s>\n#include <%s>\n' "$header" "$header" >"$work/alone/${header//\//_}.cpp"
 done
 cat "$work"/alone/*.cpp >"$work/together.cpp"
 if ! $long; then rm "$work"/alone/*.cpp && mv "$work/together.cpp" "$work/alone"; fi

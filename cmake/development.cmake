@@ -33,18 +33,8 @@ set_target_properties(shm_atomics shm_primitives PROPERTIES VERIFY_INTERFACE_HEA
 add_library(shm_tree INTERFACE)
 target_include_directories(shm_tree INTERFACE ${PROJECT_SOURCE_DIR})
 
-set(SHM_SANITIZERS "" CACHE STRING "What -fsanitize is told: thread, or address,undefined")
-set_property(CACHE SHM_SANITIZERS PROPERTY STRINGS "" thread address,undefined)
-if(SHM_SANITIZERS)
-  add_compile_options(-fsanitize=${SHM_SANITIZERS} -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  add_link_options(-fsanitize=${SHM_SANITIZERS})
-endif()
-
 # For ci/coverage.py: what a process has counted is kept, however it ends itself.
-option(SHM_COVERAGE "Count which lines are executed" OFF)
 if(SHM_COVERAGE)
-  add_compile_options(--coverage)
-  add_link_options(--coverage)
   add_library(coverage_kept OBJECT ci/coverage_kept.cpp)
   link_libraries(coverage_kept)
   add_link_options(LINKER:--wrap=_exit,--wrap=abort,--wrap=raise)

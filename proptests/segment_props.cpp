@@ -11,6 +11,7 @@
 #include <iterator>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -699,7 +700,7 @@ TEST(peers_of_a_segment, are_of_one_pid_namespace) {
 TEST(peers_of_a_segment, stay_when_a_forked_child_drops_its_copy) {
     const auto memory = shm::memfd_region::create(plan_of_two().required_size()).value();
     const segment made = plan_of_two().create(memory.region()).value();
-    auto me = std::optional{made.join(shm::this_process().value()).value()};
+    auto me = std::make_unique<segment::member>(made.join(shm::this_process().value()).value());
     child_process child([&] {
         me.reset();
         return 0;

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -191,6 +193,16 @@ TEST_F(refusals, attach_wants_the_very_layout) {
         std::memcpy(bytes_.data() + offset, before.data(), value_bytes);
         ASSERT_TRUE(ring_u64::attach(whole_).has_value());
     }
+}
+
+TEST(a_wait, with_the_default_deadline_looks_once) {
+    const std::atomic<std::uint32_t> word{7};
+    const auto is = [&](std::uint32_t wanted) {
+        return shm::std_atomics::await_until(
+            word, std::memory_order::acquire, [=](std::uint32_t value) { return value == wanted; }, shm::deadline{});
+    };
+    EXPECT_EQ(is(7), 7U);
+    EXPECT_EQ(is(8), std::nullopt);
 }
 
 TEST_F(refusals, attach_tells_what_is_not_ready_from_what_is_no_ring) {

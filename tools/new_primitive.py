@@ -49,7 +49,7 @@ def registered(name):
     cmake = (ROOT / "CMakeLists.txt").read_text()
     header = f"    core/shm/{name}.hpp"
     headers = re.findall(r"^    core/shm/\w+\.hpp$", cmake, re.MULTILINE)
-    before = max((other for other in headers if other < header), default="    atomics/.*")
+    before = max((other for other in headers if other < header), default="  PUBLIC FILE_SET HEADERS BASE_DIRS core FILES")
     cmake = with_line("CMakeLists.txt", cmake, header, f"^{before}\n")
     cmake = with_line("CMakeLists.txt", cmake, f"  shm_primitive({name})", r"^  # The primitives\..*\n(?:  +\S.*\n)+")
     row = (

@@ -147,7 +147,7 @@ bool selected(const entry& scenario) {
 }
 
 /// Only explore knows which rounds are ineffective.
-void go_on_in_vain(search& how, const engine& by) {
+void go_on_ineffectively(search& how, const engine& by) {
     if (chosen.ineffective_rounds == 0 || &by != &explore_engine()) return;
     how.kind = search_kind::bounded;
     how.bound = chosen.ineffective_rounds;
@@ -167,7 +167,7 @@ search search_for(const engine& by, const entry& scenario) {
     search how;
     how.kind = by.usual(scenario.how);
     how.bound = chosen.bound.value_or(usual_bound);
-    go_on_in_vain(how, by);
+    go_on_ineffectively(how, by);
     limit(how, by);
     how.seed = chosen.seed;
     how.workers = chosen.jobs;
@@ -355,7 +355,7 @@ search weakened_search() {
     how.affordable = chosen.executions.value_or(0);
     how.workers = chosen.jobs;
     how.cpu_seconds = watchdog::cpu_seconds;
-    go_on_in_vain(how, explore_engine());
+    go_on_ineffectively(how, explore_engine());
     return how;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What the layer `explore_atomics` calls, handed to the explorer that is running.
+// What the layer `explore_atomics` calls, handed to the scheduler that is running.
 
 #include "checker/explore/scheduler.hpp"
 

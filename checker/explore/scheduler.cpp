@@ -47,11 +47,11 @@ std::string place_of(const std::source_location& at) {
     return file.substr(file.rfind('/') + 1) + ":" + std::to_string(at.line());
 }
 
-scheduler* running_explorer;
+scheduler* running_scheduler;
 
 }  // namespace
 
-scheduler& scheduler::running() { return *running_explorer; }
+scheduler& scheduler::running() { return *running_scheduler; }
 
 scheduler::scheduler(const program& subject, const settings& how)
     : subject_{subject}, how_{how}, trust_{locations_}, graph_{trust_.now} {
@@ -122,7 +122,7 @@ void scheduler::begin() {
         t.crash_point = nullptr;
     }
     for (event_id s = 0; s < graph_.size(); ++s) threads_[graph_.events[s].thread].slots.push_back(s);
-    running_explorer = this;
+    running_scheduler = this;
 }
 
 /// Runs the program along the graph, and from there on makes the graph longer until nothing more can happen. What else
@@ -131,7 +131,7 @@ void scheduler::execute() {
     begin();
     phase_ = model::phase::before;
     alone_choices_ = 0;
-    main_.start([](unsigned) { running_explorer->run_main(); }, 0);
+    main_.start([](unsigned) { running_scheduler->run_main(); }, 0);
     main_.resume();
     if (script_) check_choices("before", script_->before);
     if (failed_) return;
@@ -193,7 +193,7 @@ void scheduler::run_thread(unsigned index) {
 void scheduler::start(unsigned index) {
     threads_in_use_ = std::max(threads_in_use_, index + 1);
     threads_[index].is = state::ready;
-    threads_[index].on.start([](unsigned me) { running_explorer->run_thread(me); }, index);
+    threads_[index].on.start([](unsigned me) { running_scheduler->run_thread(me); }, index);
 }
 
 /// Lets every thread run until it wants something new or can go no further.

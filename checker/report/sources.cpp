@@ -51,7 +51,9 @@ const std::vector<fs::path>& includes_of(const fs::path& file) {
 }  // namespace
 
 std::set<fs::path> sources_of(const std::string& family) {
-    std::vector<fs::path> open{root / "models" / family / "model.cpp", root / "checker/relacy/engine.cpp"};
+    std::vector<fs::path> open{root / "models" / family / "model.cpp", root / "checker/relacy/engine.cpp",
+                               root / "checker/driver/model_check.cpp", root / "checker/driver/engines.cpp",
+                               root / "checker/report/orders.cpp"};
     for (const auto& found : fs::directory_iterator{root / "checker/explore"})
         if (found.path().extension() == ".cpp") open.push_back(found.path());
     std::set<fs::path> files;

@@ -7,7 +7,8 @@
 
 namespace shm::model {
 
-/// The model of that family and the engines, with all that they include, and what of the library is compiled for it.
+/// The model of that family, the engines and what judges them, with all that they include, and what of the library is
+/// compiled for it.
 [[nodiscard]] std::set<std::filesystem::path> sources_of(const std::string& family);
 
 /// SHA-256 over names and contents of sources_of(family).

@@ -47,12 +47,14 @@ const std::vector<primitive> primitives{
      {"bip_buffer_raw.hpp", "stream/stream_end.hpp", "stream/raw_stream.hpp", "message_framing.hpp"},
      try_bip_buffer},
     {"treiber_slab",
-     {"slab/slot_allocator.hpp", "slab/slot_recovery.hpp", "treiber_slab_raw.hpp", "slot_meta.hpp"},
+     {"slab/slot_allocator.hpp", "slab/slot_recovery.hpp", "treiber_slab_raw.hpp", "slot_meta.hpp",
+      "object/handshake.hpp"},
      try_treiber_slab},
     {"var_slot_pool",
-     {"slab/pool_growth.hpp", "slab/pool_member.hpp", "slab/pool_slabs.hpp", "var_slot_pool.hpp"},
+     {"slab/pool_growth.hpp", "slab/pool_member.hpp", "slab/pool_slabs.hpp", "var_slot_pool.hpp",
+      "object/handshake.hpp"},
      try_var_slot_pool},
-    {"segment", {"segment.hpp"}, try_segment},
+    {"segment", {"segment.hpp", "object/handshake.hpp"}, try_segment},
     {"channel", {"wakeup.hpp", "channel_end.hpp"}, try_channel},
 };
 
