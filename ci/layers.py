@@ -50,7 +50,7 @@ def sources(root):
 
 def included(root, name, quoted, what):
     """The file of the tree that is meant, or None."""
-    for folder in ("",) if quoted else INSTALLED:
+    for folder in ("", *INSTALLED):
         if (root / folder / what).is_file():
             return folder + what
     return str(Path(name).parent / what) if quoted and (root / name).parent.joinpath(what).is_file() else None
@@ -73,10 +73,10 @@ def read(root):
                 continue
             to = folder_of(found)
             place = f"{name}:{number}"
-            if include[1] == '"' and found != include[2]:
-                refused.append(f'{place}: expected "{found}", found "{include[2]}"')
-            if include[1] == '"' and found.startswith(INSTALLED) and found.count("/") == 2:
-                refused.append(f"{place}: expected an installed header in <>, found \"{include[2]}\"")
+            installed = next((folder for folder in INSTALLED if found.startswith(folder + "shm/")), "")
+            wanted = f"<{found.removeprefix(installed)}>" if installed else f'"{found}"'
+            if include[0] != f"#include {wanted}":
+                refused.append(f"{place}: expected {wanted}, found {include[0].removeprefix('#include ')}")
             if to != of and to not in LAYERS[of][3]:
                 allowed = ", ".join(LAYERS[of][3]) or "nothing"
                 refused.append(f"{place}: expected {of}/ to include {allowed} below it, found {found}")

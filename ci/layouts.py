@@ -24,8 +24,11 @@ def tables_of(header):
                               re.MULTILINE):
         comment, name, body = struct.groups()
         rows = re.findall(r'\{"(\w+)", (\d+), offsetof\(h, \1\), sizeof\(h::\1\)\}', " ".join(body.split()))
-        if not rows:
+        promised = re.search(r"std::array<field, (\d+)> fields", body)
+        if not promised:
             continue
+        if len(rows) != int(promised[1]):
+            sys.exit(f"ci/layouts.py: {header}.hpp: {name}: expected {promised[1]} rows in the form of the others, found {len(rows)}")
         said = dict(re.findall(r"(\w+)(?:\[\w+\]|\{\}| = 0)?;\s*///< (.*)$", body, re.MULTILINE))
         sentence = re.match(r"(.*?\.)(?: |$)", " ".join(line[4:] for line in comment.splitlines()))[1]
         yield f"**{name}**: {sentence[0].lower()}{sentence[1:]}\n\n| byte | field | holds |\n|---|---|---|\n"

@@ -121,7 +121,9 @@ refuses_include "below it, found core/shm/x.hpp" checker/explore/y.cpp '#include
 refuses_include "below it, found checker/explore/x.hpp" core/shm/y.cpp '#include "checker/explore/x.hpp"'
 refuses_include "a file of tests" testkit/y.hpp '#include "proptests/x.hpp"'
 refuses_include 'expected "testkit/x.hpp"' testkit/y.hpp '#include "x.hpp"'
-refuses_include "in <>" proptests/y.cpp '#include "core/shm/x.hpp"'
+refuses_include "expected <shm/x.hpp>" proptests/y.cpp '#include "core/shm/x.hpp"'
+refuses_include 'expected "testkit/x.hpp"' core/shm/y.cpp '#include <testkit/x.hpp>'
+refuses_include "a file of tests" core/shm/y.cpp '#include <proptests/x.hpp>'
 refuses_include "expected a folder of" y.cpp ''
 holds "the layers, and their picture" ci/layers.py
 

@@ -369,7 +369,7 @@ struct endless_loop {
             }
     }
 };
-struct vain_but_not_void {
+struct ineffective_but_not_void {
     static constexpr unsigned threads = 1;
     A::atomic<int> word{0};
     void thread(unsigned) {
@@ -574,7 +574,7 @@ TEST(explore, what_goes_wrong_is_found_and_named) {
     expect_failure(program_of<word_never_made>(), "used before it is made at explore_check.cpp:");
     expect_failure(program_of<never_made>(), "plain data that was never made is used at explore_check.cpp:");
     expect_failure(program_of<endless_loop>(), "more than 1000 events in an execution: a loop that waits", true);
-    expect_failure(program_of<vain_but_not_void>(),
+    expect_failure(program_of<ineffective_but_not_void>(),
                    "an ineffective round changes nothing: this one stored, made or ended something", true);
     expect_failure(program_of<spins_by_exchange>(),
                    "an ineffective round changes nothing: this one stored what was there, and a compare-exchange",

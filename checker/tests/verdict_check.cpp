@@ -879,7 +879,7 @@ struct round_with_an_effect {
         }
     }
 };
-TEST(explore, a_round_that_is_in_vain_has_no_effect_of_any_kind) {
+TEST(explore, an_ineffective_round_has_no_effect_of_any_kind) {
     for (unsigned has = 0; has <= static_cast<unsigned>(effect::starts); ++has) {
         round_with_an_effect::has = static_cast<effect>(has);
         scheduler search{program_of<round_with_an_effect>(), {}};
