@@ -125,7 +125,7 @@ std::string watch(std::vector<child> children, const run& shared, std::chrono::n
     const auto look_again = std::chrono::ceil<std::chrono::milliseconds>(patience / 4);
     std::string failure;
     std::uint64_t seen = 0;
-    std::chrono::nanoseconds ineffective{};
+    std::chrono::nanoseconds stalled{};
     auto looked = clock::now();
     auto used = cpu_time(children);
     while (!children.empty()) {
@@ -142,11 +142,11 @@ std::string watch(std::vector<child> children, const run& shared, std::chrono::n
         const std::chrono::nanoseconds passed = looks - std::exchange(looked, looks);
         const auto used_now = cpu_time(children);
         const auto ran = used_now - std::exchange(used, used_now);
-        ineffective += ran < passed / 100 ? passed : std::min(passed, ran);
+        stalled += ran < passed / 100 ? passed : std::min(passed, ran);
         if (const auto now = shared.elements.load(); now != seen) {
             seen = now;
-            ineffective = {};
-        } else if (failure.empty() && ineffective > patience) {
+            stalled = {};
+        } else if (failure.empty() && stalled > patience) {
             failure = fmt::format("it hangs: no chunk for {:.3g} s, {} elements before",
                                   std::chrono::duration<double>(patience).count(), seen);
         }

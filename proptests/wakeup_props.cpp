@@ -207,7 +207,7 @@ TEST(adaptive_spin, of_nothing_is_one_look) {
     EXPECT_EQ(looks, 1);
 }
 
-TEST(adaptive_spin, gets_shorter_where_it_was_ineffective_and_long_again_where_it_was_not) {
+TEST(adaptive_spin, gets_shorter_where_it_was_useless_and_long_again_where_it_was_not) {
     shm::adaptive_spin spin{16us};
     EXPECT_EQ(spin.length(), 16us);
     for (const auto shorter : {8us, 4us, 2us, 1us, 1us}) {
