@@ -449,7 +449,9 @@ TEST_F(a_doorbell, is_not_held_by_a_peer_that_never_stops_ringing) {
     }
     EXPECT_GT(bells, 0u);
     child.kill();
-    EXPECT_EQ(here.wait(deadline::max()).value(), wait_result::peer_dead);
+    auto last = wait_result::rung;  // what it rang before its end comes first
+    while (last == wait_result::rung) last = here.wait(deadline::max()).value();
+    EXPECT_EQ(last, wait_result::peer_dead);
 }
 
 // Handles.
