@@ -28,8 +28,8 @@ struct process_end {
     return WIFSIGNALED(status) ? killed_by(WTERMSIG(status)) : process_end{status};
 }
 
-/// A child of this process. One that has not been reaped is killed and reaped by the destructor; it does not outlive a test
-/// that is killed, either.
+/// A child of this process. The destructor kills and reaps a child that has not been reaped; a child does not outlive a
+/// test that is killed, either.
 class child_process {
 public:
     /// None.

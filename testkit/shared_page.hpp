@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <new>
 
-/// A zeroed T that this process shares with the children that it forks from now on. A region is not there in a forked child.
+/// A zeroed T that this process shares with the children that it forks from now on. (A region is not mapped in a child.)
 template <class T>
 class shared_page {
 public:

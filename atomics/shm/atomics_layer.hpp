@@ -12,16 +12,17 @@ inline namespace v1 {
 /// When a bounded wait gives up. The default, the clock's epoch, has always passed: look once, do not wait.
 using deadline = std::chrono::steady_clock::time_point;
 
-/// What a primitive may ask of the machine, and all that it may ask: nothing else in core/ touches shared memory. A layer
-/// may have more, for scenarios and for code of your own: fences, other read-modify-writes, waits without a deadline.
+/// Everything that a primitive may ask of the machine: nothing else in core/ touches shared memory. A layer may offer
+/// more, for scenarios and for your own code: fences, other read-modify-writes, waits without a deadline.
 ///
 /// atomic<T>    loads, stores and read-modify-writes, each with its order spelled out
 /// cell<T>      plain shared data; `read` fetches it exactly once, so what was checked is what is used
-/// await_until  returns the first value that satisfies the predicate, or nothing once the deadline has passed; the only way
-///              core/ waits for another thread
-/// retry_loop   made where a loop begins that tries until its compare-exchange succeeds. Its `retry` says that a round has
-///              failed without any effect and that another follows; a caller that gives up does not call it. `prepare` is a
-///              relaxed store that counts once this round has succeeded or the thread has died; the next round stores anew
+/// await_until  returns the first value that satisfies the predicate, or nothing once the deadline has passed; core/
+///              waits for another thread in no other way
+/// retry_loop   declared where a loop begins that retries until its compare-exchange succeeds. `retry` says that an
+///              attempt has failed without any effect and that another follows; a caller that gives up does not call
+///              it. `prepare` is a relaxed store that counts once this attempt has succeeded or the thread has died;
+///              the next attempt stores again
 template <class Layer>
 concept atomics_layer = requires(
     typename Layer::template atomic<std::uint64_t>& word, const typename Layer::template atomic<std::uint64_t>& seen,

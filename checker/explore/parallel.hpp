@@ -8,8 +8,7 @@ namespace shm::explore {
 struct part {
     unsigned shard = 0, shards = 1;
     unsigned workers = 1;
-    long cpu_seconds =
-        0;  // of a worker that is another process, from one look to the next; then SIGPROF. 0: any number
+    long cpu_seconds = 0;  // of a worker process between two looks at it; then SIGPROF. 0: no limit
 };
 
 struct finding {

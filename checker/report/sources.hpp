@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
-// Which files a verdict depends on, so that a certificate can be told from one of other code, and holds as long as they do.
+// Which files a verdict depends on. A certificate holds as long as none of them changes.
 #include <filesystem>
 #include <set>
 #include <string>

@@ -339,7 +339,7 @@ struct mortal_tries_for_ever {
         scheduler::running().make_mortal(nullptr);
     }
 };
-/// Whether it chooses for ever what is ineffective, or once what is not, is the scenario's affair: this is not found.
+/// A choice may end the loop, so the checker does not say that it never ends: that would depend on the scenario.
 struct chooses_and_tries_for_ever {
     static constexpr unsigned threads = 1;
     A::atomic<int> words[2];

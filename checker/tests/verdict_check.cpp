@@ -518,7 +518,7 @@ TEST(explore, what_synchronizes_is_no_race_and_all_else_is_one) {
     constexpr std::memory_order no_fence = relaxed;
     for (const access writes : all_writes)
         for (const access reads : all_accesses) {
-            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait for ever
+            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait forever
             for (const auto write : {relaxed, release})
                 for (const auto read : {relaxed, acquire})
                     for (const auto write_fence : {no_fence, acquire, release, seq_cst})
@@ -763,7 +763,7 @@ TEST(explore, every_order_of_every_access_is_met_once) {
     };
     for (const access writes : all_writes)
         for (const access reads : all_accesses) {
-            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait for ever
+            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait forever
             model::sites.forget();
             synchronizes::how = {writes, reads, release, acquire, relaxed, relaxed, false};
             scheduler search{program_of<synchronizes>(), {}};
@@ -788,7 +788,7 @@ TEST(explore, a_weakened_order_is_the_one_that_runs) {
     int weakened = 0;
     for (const access writes : all_writes)
         for (const access reads : all_accesses) {
-            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait for ever
+            if (writes == access::compare_weak && reads == access::awaits) continue;  // may wait forever
             for (const bool fences : {false, true}) {
                 const auto in_order = fences
                                           ? synchronization{writes, reads, relaxed, relaxed, release, acquire, false}

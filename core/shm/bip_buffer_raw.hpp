@@ -41,7 +41,7 @@ using bip_buffer_status = stream_status;
 /// Progress   every operation wait-free. `attach` may wait to its deadline
 /// Callers    one thread at a time uses the producer, one the consumer; `status` and `size_approx` anyone, at any time
 /// Shape      bip_buffer_header (192 bytes, aligned to 64), then `capacity` slots of sizeof(T) bytes; capacity a power
-///            of two, so that positions may wrap: they count for ever, and a slot is position modulo capacity. A grant
+///            of two, so that positions may wrap: they count forever, and a slot is position modulo capacity. A grant
 ///            is aligned as T; to any larger power of two that divides the bytes of every commit, as far as the first
 ///            slot is. A full buffer holds `capacity` slots: no slot is kept free to tell full from empty
 /// Edges      those of stream_end: [publish], the slots before `published` and the watermark of the lap before are
@@ -54,7 +54,7 @@ using bip_buffer_status = stream_status;
 /// Trust      hostile: no write of a peer makes an endpoint touch anything but its slots, or loop. Geometry and own
 ///            positions are private after attach; the peer's position is read once per refresh, the watermark at most
 ///            once, and both are checked; nonsense latches `corrupt`, and the endpoint then grants and shows nothing
-///            for ever. The contents are as untrusted as their sender: `read` a slot once, do not parse it in place
+///            any more. The contents are as untrusted as their sender: `read` a slot once, do not parse it in place
 /// Source     Cooke's bip buffer (2003); positions and their caches as in spsc_ring_raw. In most versions an empty
 ///            buffer is where both offsets meet, one slot stays free, and a wrap is published by two stores
 template <shared_value T, class Position = std::uint64_t, atomics_layer Atomics = std_atomics>
@@ -117,8 +117,8 @@ public:
     ///
     /// An empty buffer has the larger part of its slots on one side of where the two ends stand: at an offset of k it
     /// grants at once up to max(k, capacity - k), at least half. For more than that, an empty run is published that
-    /// takes both ends to the start. It is `full` then, once, and granted after the consumer's next peek: who is about
-    /// to sleep after a `full` wakes the consumer first.
+    /// takes both ends to the start. The call then returns `full` once, and the slots are granted after the
+    /// consumer's next peek: a producer that is about to sleep after a `full` must wake the consumer first.
     [[nodiscard]] grant try_grant(std::size_t count) noexcept {
         granted_ = 0;
         if (count > capacity_) return {grant_result::too_large, {}};

@@ -38,7 +38,7 @@ inline namespace v1 {
 /// Shape      segment_header (64 bytes) at the region's start, a segment_block (128 bytes) for each block, a segment_peer (64
 ///            bytes) for each peer, then the blocks, in the order of the table, aligned to 64 or more. The table is all that
 ///            there is to find them by, and is written once
-/// Edges      that of handshake, [ready]: the table describes what lies there, and it is made; and [hand-over] of role,
+/// Edges      those of handshake, [ready]: the table and the blocks that it names are whole; and of role, [hand-over],
 ///            for the places of peers
 /// Refuses    attach: `too_small` (so also a file that has been cut off), `misaligned`, what handshake refuses, then
 ///            `layout_hash`, `count`, `block_name`, `block_twice`, `overlap`, `out_of_range`. find:

@@ -36,7 +36,7 @@ using ring_status = stream_status;
 /// Progress   every operation wait-free; a batch takes time proportional to its size. `attach` may wait to its deadline
 /// Callers    one thread at a time uses the producer, one the consumer; `status` and `size_approx` anyone, at any time
 /// Shape      spsc_ring_header (192 bytes, aligned to 64), then `capacity` slots of sizeof(T) bytes; capacity a power
-///            of two. Positions count for ever and may wrap; a slot is position modulo capacity
+///            of two. Positions count forever and may wrap; a slot is position modulo capacity
 /// Edges      those of stream_end: [publish], the slots before `published` are written, and [recycle], the slots before
 ///            `consumed` have been read; and [ready] of handshake
 /// Refuses    create, attach: what header_description refuses
@@ -44,7 +44,7 @@ using ring_status = stream_status;
 ///            dies in a pop or before its consume has consumed nothing of it, or all: what it had read is seen again
 /// Trust      hostile: no write of a peer makes an endpoint touch anything but its slots, or loop. Geometry and own
 ///            positions are private after attach; the peer's position is read once per refresh and checked; nonsense
-///            latches `corrupt`, and the endpoint then reports full or empty for ever. The items are as untrusted as
+///            latches `corrupt`, and the endpoint then reports full or empty forever. The items are as untrusted as
 ///            their sender: `read` a slot once, do not parse it in place, and let every bit pattern be a value of T (a
 ///            bool's third value is undefined behaviour)
 /// Source     Lamport's queue (1977) with cached peer positions (FastForward, MCRingBuffer, rigtorp)

@@ -40,8 +40,8 @@ inline namespace v1 {
 /// Callers    each member, and each pool object that grows, is used by one thread at a time; anyone may join, and
 ///            anyone may grow it, at any time. `data` of a slot: who allocated it, or received its handle
 /// Shape      at the region's start, which must be aligned to 64 and to the slots' alignment: var_slot_pool_header,
-///            then the slabs, each aligned likewise. An annex: pool_annex_header, then one slab
-/// Edges      that of pool_slabs, [added], and [ready] of handshake: the header and the table are whole
+///            then the slabs, each aligned to the slots' alignment. An annex: pool_annex_header, then one slab
+/// Edges      those of pool_slabs, [added]; and of handshake, [ready]: the header and the table are whole
 /// Refuses    create: `count`, `capacity`, `element_size`, `too_small`, `misaligned`, `access_denied`, and what
 ///            handshake refuses. attach: `too_small`, `misaligned`, what handshake refuses, then `layout_hash`,
 ///            `count`, `capacity`, `out_of_range` (a slab beyond the region), and what treiber_slab refuses. join: what

@@ -6,8 +6,8 @@
 namespace shm {
 inline namespace v1 {
 
-/// One field of what lies in shared memory: a promise to peers that are built apart. Each header has a table of them, from
-/// which its asserts, the golden images, the names in traces and the tables of docs/layouts.md are made.
+/// One field of what lies in shared memory: a promise to separately built peers. Each header has a table of fields,
+/// from which its asserts, the golden images, the names in traces and the tables of docs/layouts.md are made.
 struct field {
     const char* name;        ///< the member's
     std::size_t offset;      ///< promised, in bytes from the header's first

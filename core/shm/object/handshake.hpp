@@ -15,24 +15,24 @@ struct init_state {
     enum : std::uint32_t { state_none = 0, state_initialising = 1, state_ready = 2 };
 };
 
-/// How a header comes to lie in shared memory: one process creates it, others attach. A header derives from `init_state` and
-/// has the words `state`, `magic` and `layout_version` by these names, wherever they lie; `first_written()` is the word that
-/// its creator writes before all others but `state`, and never with 0.
+/// How a header comes to lie in shared memory: one process creates it, others attach. A header derives from
+/// `init_state` and has the words `state`, `magic` and `layout_version`, at any offset. `first_written()` is the word
+/// that its creator writes before all others but `state`; it is never 0.
 ///
 /// Promise    a process that attaches sees everything that the creator wrote before `finish_creation`, or is refused
 /// Progress   wait-free; `expect_ready` may wait to its deadline
 /// Callers    anyone, at any time; of two creators one is refused
 /// Shape      none of its own: the words are the header's
-/// Edges      [begun]  first_written(), from begin_creation to made_by_something_else:  that the state is no longer none
+/// Edges      [begun]  first_written(), from begin_creation to made_by_something_else:  the state is no longer none
 ///            [ready]  state, from finish_creation to expect_ready:  everything the creator wrote
-/// Refuses    begin_creation: `already_created`, `foreign_header`. expect_ready: `foreign_header`, `not_ready`, `magic`,
-///            `layout_version`
+/// Refuses    begin_creation: `already_created`, `foreign_header`. expect_ready: `foreign_header`, `not_ready`,
+///            `magic`, `layout_version`
 /// Crash      a creator that dies leaves a header that `expect_ready` refuses as `not_ready`
 /// Trust      hostile: each word is read once after the state is known, and checked
 /// Source     none
 template <atomics_layer Atomics, class Header>
 struct handshake {
-    /// Claims a header of zero bytes for its one creator, who goes on with whatever else the header holds.
+    /// Claims a header of zero bytes for its one creator. The caller then writes the other fields.
     [[nodiscard]] static std::optional<fault> begin_creation(Header& shared, auto first_word) noexcept {
         using enum std::memory_order;
         if (const auto refused = made_by_something_else(shared)) return refused;
@@ -78,8 +78,7 @@ private:
         return state != Header::state_none && state != Header::state_initialising;
     }
 
-    /// A creator of ours changes the state first. A ring of the Rust crate, for one, has a capacity and no state, and never
-    /// will have one.
+    /// A creator of this library changes the state first. A ring of the Rust crate has a capacity and never a state.
     [[nodiscard]] static std::optional<fault> made_by_something_else(const Header& shared) noexcept {
         using enum std::memory_order;
         const std::uint64_t first = Header::first_written(shared).load(acquire);  // [begun]

@@ -16,7 +16,7 @@ inline namespace v1 {
 /// Progress   wait-free: `contended` when another process grows the pool at the same time
 /// Callers    any process, at any time; each object by one thread
 /// Shape      none of its own: the words are var_slot_pool_header and pool_annex_header
-/// Edges      that of pool_slabs: [added]
+/// Edges      those of pool_slabs: [added]
 /// Refuses    `access_denied`, `wrong_process`, `too_small`, `contended`, `count`, and what treiber_slab::create
 ///            refuses
 /// Crash      the table is as it was, or the slab is in it, whole. The bytes set aside in the region are lost

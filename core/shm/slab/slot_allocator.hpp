@@ -33,7 +33,7 @@ inline namespace v1 {
 ///                        nothing: the head has changed
 ///            [joined]    incarnation, from a new holder of an entry to a recoverer of its predecessor: the entry is no
 ///                        longer the dead one's
-/// Refuses    what slot_meta::try_transition refuses; `corrupt` for ever after it has met nonsense
+/// Refuses    what slot_meta::try_transition refuses; `corrupt` forever after it has met nonsense
 /// Crash      each slot is in the list, or allocated, or named by this member's `taking` or `giving`
 /// Trust      hostile: each index is checked before it is used, and every loop is bounded
 /// Source     Treiber's stack (1986) with a counted head (IBM System/370). The intent words are ours

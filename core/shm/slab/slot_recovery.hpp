@@ -72,7 +72,7 @@ public:
         return done_;
     }
 
-    /// Frees each slot in flight, whoever sent it, that `lost(slot_handle)` says is lost.
+    /// Frees each slot in flight that `lost(slot_handle)` says is lost, no matter which member sent it.
     template <class Lost>
     [[nodiscard]] result<reclaimed, slot_error> free_in_flight(Lost& lost) noexcept {
         for (std::uint32_t i = 0; i < slab_.slot_count; ++i) {

@@ -14,10 +14,9 @@ namespace shm::model {
 struct verify_options {
     double seconds = 120;  // for each scenario; then it is INCOMPLETE
     unsigned jobs = 1;     // processes
-    bool prune =
-        true;  // an ineffective round ends its execution; without, a loop that waits may meet the limit of steps
-    std::string replay;  // the token of an execution: that one is run and shown, and no other
-    std::string html;    // where to draw the execution that failed, or that is replayed
+    bool prune = true;     // an ineffective round ends its execution; else a waiting loop may reach the step limit
+    std::string replay;    // the token of an execution: that one is run and shown, and no other
+    std::string html;      // where to draw the execution that failed, or that is replayed
 };
 
 // What `verify` calls.
